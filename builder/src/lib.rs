@@ -1,0 +1,1 @@
+//! Dockerfile to layers: parser, plan, solver, executor.

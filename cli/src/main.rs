@@ -1,0 +1,2 @@
+//! `oxbox`: builds, moves and serves OCI images.
+fn main() {}

@@ -1,0 +1,1 @@
+//! OCI names, bytes, archives and trees: everything an image is made of, without network or processes.

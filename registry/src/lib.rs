@@ -1,0 +1,1 @@
+//! A distribution registry: bytes on disk, truth in SQLite.

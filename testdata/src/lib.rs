@@ -1,0 +1,1 @@
+//! Fixtures and generators for tests: never part of the binary.

@@ -1,0 +1,15 @@
+//! Names and documents of the OCI image and distribution specs.
+//!
+//! ```text
+//! digest      of stored bytes; diff_id and chain_id are types of their own
+//! descriptor  what a document says of another blob     platform, media_type, annotation: its parts
+//! raw         a document's exact bytes beside its view  manifest, index, config: the views
+//! document    a manifest or an index, told apart        graph: what each one names
+//! reference   `registry/repository:tag@digest`          wire: paths, headers and error codes of the protocol
+//! ```
+
+pub mod digest;
+pub mod media_type;
+
+pub use digest::{Algorithm, ChainId, DiffId, Digest, DigestError, Hasher};
+pub use media_type::{Compressed, Kind, MediaType};

@@ -1,0 +1,99 @@
+//! Blobs at rest, and the contract that every store keeps.
+//!
+//! ```text
+//! writer() ─ Write, Write, … ─▶ commit()     publishes under the digest that was hashed on the way
+//!                              └ drop        leaves nothing that a reader could see
+//! ```
+//!
+//! Stores are shared: `&self` everywhere, by many threads and many processes at once.
+
+use std::io::{self, Read, Seek, Write};
+use std::path::PathBuf;
+
+use crate::oci::{Algorithm, Digest};
+
+/// Content by digest. Safe to use from many threads and, where the store is on disk, many processes.
+pub trait BlobStore: Send + Sync {
+    /// Returns the blob's size in bytes, or `None` if it is not here. Reads no content.
+    fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError>;
+
+    /// Opens a blob from its start, or returns `None` if it is not here.
+    ///
+    /// The content is what was committed; whoever distrusts the disk re-hashes while reading.
+    /// A blob that is removed later stays readable through what was opened.
+    fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Blob>>, StoreError>;
+
+    /// Starts a blob whose digest will be of `algorithm`.
+    fn writer(&self, algorithm: Algorithm) -> Result<Box<dyn BlobWriter>, StoreError>;
+
+    /// Removes a blob; `false` if it was not here. May be repeated.
+    fn remove(&self, digest: &Digest) -> Result<bool, StoreError>;
+}
+
+/// An open blob.
+pub trait Blob: Read + Seek + Send {
+    /// Returns the blob's size in bytes.
+    fn size(&self) -> u64;
+}
+
+/// A blob being written: hashed as it comes, invisible until committed, gone if dropped.
+pub trait BlobWriter: Write + Send {
+    /// Publishes what was written under the digest that was hashed on the way.
+    ///
+    /// Atomic: readers see the whole blob or none. May be repeated: `Ok` means the content is in the
+    /// store, not that this call put it there, so racing writers of one blob all succeed.
+    /// Blocks until the bytes would survive a crash.
+    fn commit(self: Box<Self>) -> Result<Committed, StoreError>;
+
+    /// Publishes only if size and digest are the promised ones.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Mismatch`], and nothing is published.
+    fn commit_as(self: Box<Self>, expected: &Committed) -> Result<(), StoreError>;
+}
+
+/// A blob's digest and size: what a store knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Digest of the bytes.
+    pub digest: Digest,
+    /// How many bytes.
+    pub size: u64,
+}
+
+/// Why a store could not do as asked. A missing blob is never an error.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The content is other than was promised.
+    #[error("content is {actual} ({actual_size} bytes) but {expected} ({expected_size} bytes) was promised")]
+    Mismatch {
+        /// What was promised.
+        expected: Digest,
+        /// Bytes that were promised.
+        expected_size: u64,
+        /// What came.
+        actual: Digest,
+        /// Bytes that came.
+        actual_size: u64,
+    },
+    /// The system refused.
+    #[error("cannot {verb} {path}", path = .path.display())]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory is not an OCI layout that this program understands.
+    #[error("{path} is not an OCI image layout: {reason}", path = .path.display())]
+    NotALayout {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong, as the reader found it.
+        reason: String,
+    },
+}

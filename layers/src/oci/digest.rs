@@ -35,7 +35,7 @@ impl Algorithm {
     }
 
     /// Returns how many bytes the hash has.
-    pub fn len(self) -> usize {
+    pub fn hash_bytes(self) -> usize {
         match self {
             Self::Sha256 => 32,
             Self::Sha512 => 64,
@@ -109,7 +109,7 @@ impl Digest {
     /// Returns the digest whose hash is already known; `None` if its length is not the algorithm's.
     pub fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Option<Self> {
         let mut bytes = [0; 64];
-        let end = algorithm.len();
+        let end = algorithm.hash_bytes();
         (hash.len() == end).then(|| {
             bytes[..end].copy_from_slice(hash);
             Self { algorithm, bytes }
@@ -123,7 +123,7 @@ impl Digest {
 
     /// Returns the hash itself, 32 or 64 bytes.
     pub fn hash(&self) -> &[u8] {
-        &self.bytes[..self.algorithm.len()]
+        &self.bytes[..self.algorithm.hash_bytes()]
     }
 
     /// Returns the lowercase hex after the colon.
@@ -165,7 +165,7 @@ impl FromStr for Digest {
         let Some(algorithm) = Algorithm::from_name(name) else {
             return Err(DigestError::UnknownAlgorithm { algorithm: cut(name) });
         };
-        let expected = algorithm.len() * 2;
+        let expected = algorithm.hash_bytes() * 2;
         if hex.len() != expected {
             return Err(DigestError::Length { algorithm: algorithm.name(), expected, actual: hex.len() });
         }

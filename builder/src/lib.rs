@@ -1,1 +1,13 @@
 //! Dockerfile to layers: parser, plan, solver, executor.
+//!
+//! ```text
+//! Dockerfile ─dockerfile─▶ AST ─plan─▶ Graph + configs ─solve─▶ [Layer] ─export─▶ Image in the store
+//! ```
+//!
+//! Nothing here knows HTTP: base images and URLs come through [`Fetch`], which the binary implements.
+//! Everything blocks, on plain threads.
+
+pub mod fetch;
+pub mod plan;
+
+pub use fetch::{Fetch, FetchError, Fetched};

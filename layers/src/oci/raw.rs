@@ -37,6 +37,12 @@ pub enum RawError {
         /// Bytes that are allowed.
         limit: usize,
     },
+    /// The bytes are not UTF-8, which JSON must be (RFC 8259, section 8.1).
+    #[error("document is not valid UTF-8 after {valid_bytes} bytes")]
+    NotUtf8 {
+        /// Bytes that were.
+        valid_bytes: usize,
+    },
     /// The JSON is broken or lacks what the type needs.
     #[error("document is not a valid {media_type}")]
     Malformed {
@@ -64,7 +70,10 @@ impl<T: DeserializeOwned> Raw<T> {
         if bytes.len() > MAX_DOCUMENT_BYTES {
             return Err(RawError::TooLarge { size: bytes.len(), limit: MAX_DOCUMENT_BYTES });
         }
-        let view = serde_json::from_slice(&bytes)
+        // The parser checks only the strings that it keeps; others would break at the first edit.
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| RawError::NotUtf8 { valid_bytes: error.valid_up_to() })?;
+        let view = serde_json::from_str(text)
             .map_err(|source| RawError::Malformed { media_type: media_type.clone(), source })?;
         let digest = Digest::of(algorithm, &bytes);
         Ok(Self { bytes, media_type, digest, view: Arc::new(view) })
@@ -183,6 +192,13 @@ mod tests {
         let text = r#"{"schemaVersion":2,"manifests":[],"manifests":[]}"#;
         let result = Raw::<Index>::parse(text, MediaType::from(MediaType::OCI_INDEX));
         assert!(matches!(result, Err(RawError::Malformed { .. })));
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_refused_even_where_no_view_looks() {
+        let text = b"{\"schemaVersion\":2,\"x\xff\":1,\"manifests\":[]}";
+        let result = Raw::<Index>::parse(&text[..], MediaType::from(MediaType::OCI_INDEX));
+        assert!(matches!(result, Err(RawError::NotUtf8 { valid_bytes: 21 })), "{result:?}");
     }
 
     #[test]

@@ -155,10 +155,10 @@ impl Reference {
     pub fn familiar(&self) -> String {
         let whole = self.to_string();
         let Some(rest) = whole.strip_prefix("docker.io/") else { return whole };
-        match rest.strip_prefix(OFFICIAL) {
-            Some(short) if !short.contains('/') => short.to_owned(),
-            _ => rest.to_owned(),
-        }
+        // `docker.io/quay.io/x` cannot be shortened, nor can an official name of 64 hex digits.
+        let shorter = [rest.strip_prefix(OFFICIAL).unwrap_or(rest), rest];
+        let same = |text: &&str| text.parse::<Self>().as_ref() == Ok(self);
+        shorter.iter().copied().find(same).unwrap_or(&whole).to_owned()
     }
 }
 
@@ -392,6 +392,16 @@ mod tests {
         for text in ["a-b", "a--b", "a.b/c", "a_b", "a__b", "a---b/c__d/e.f"] {
             assert!(text.parse::<Reference>().is_ok(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_short_spelling_that_would_mean_another_registry_is_not_used() {
+        for text in ["docker.io/quay.io/x", "docker.io/library/localhost/x", "docker.io/localhost/x"] {
+            assert_eq!(parse(text).familiar().parse::<Reference>().unwrap(), parse(text));
+        }
+        let id = format!("docker.io/library/{}", "a".repeat(64));
+        assert_eq!(parse(&id).familiar(), id.trim_start_matches("docker.io/"));
+        assert_eq!(parse("docker.io/library/busybox:1").familiar(), "busybox:1");
     }
 
     proptest! {

@@ -7,6 +7,7 @@
 //! Nothing here knows HTTP: base images and URLs come through [`Fetch`], which the binary implements.
 //! Everything blocks, on plain threads.
 
+pub mod dockerfile;
 pub mod fetch;
 pub mod plan;
 

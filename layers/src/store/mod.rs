@@ -6,11 +6,23 @@
 //! ```
 //!
 //! Stores are shared: `&self` everywhere, by many threads and many processes at once.
+//!
+//! ```text
+//! memory     the contract without a disk             verify: content checked while it is read
+//! ```
+
+#[cfg(test)]
+mod contract;
+pub mod memory;
+pub mod verify;
+
+pub use memory::Memory;
+pub use verify::{ReadError, Verified, read_document, read_small};
 
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 
-use crate::oci::{Algorithm, Digest};
+use crate::oci::{Algorithm, Descriptor, Digest};
 
 /// Content by digest. Safe to use from many threads and, where the store is on disk, many processes.
 pub trait BlobStore: Send + Sync {
@@ -60,6 +72,31 @@ pub struct Committed {
     pub digest: Digest,
     /// How many bytes.
     pub size: u64,
+}
+
+impl Committed {
+    /// Refuses content that is other than was promised.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Mismatch`] with both.
+    pub fn check(&self, expected: &Self) -> Result<(), StoreError> {
+        if self == expected {
+            return Ok(());
+        }
+        Err(StoreError::Mismatch {
+            expected: expected.digest,
+            expected_size: expected.size,
+            actual: self.digest,
+            actual_size: self.size,
+        })
+    }
+}
+
+impl From<&Descriptor> for Committed {
+    fn from(descriptor: &Descriptor) -> Self {
+        Self { digest: descriptor.digest, size: descriptor.size }
+    }
 }
 
 /// Why a store could not do as asked. A missing blob is never an error.

@@ -196,5 +196,14 @@ macro_rules! blob_store_contract {
 }
 
 blob_store_contract! {
+    layout => {
+        let directory = tempfile::tempdir().unwrap();
+        (crate::store::Layout::create(directory.path()).unwrap(), directory)
+    };
+    opened_layout => {
+        let directory = tempfile::tempdir().unwrap();
+        drop(crate::store::Layout::create(directory.path()).unwrap());
+        (crate::store::Layout::open(directory.path()).unwrap(), directory)
+    };
     memory => (crate::store::Memory::new(), ());
 }

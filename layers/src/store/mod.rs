@@ -8,15 +8,29 @@
 //! Stores are shared: `&self` everywhere, by many threads and many processes at once.
 //!
 //! ```text
-//! memory     the contract without a disk             verify: content checked while it is read
+//! layout     a standard OCI image layout on disk     names: its index.json     sweep: takes what no name reaches
+//! memory     the same contract without a disk        verify: content checked while it is read
+//! disk owned reach session writer                    what a layout is made of
 //! ```
 
 #[cfg(test)]
 mod contract;
+mod disk;
+pub mod layout;
 pub mod memory;
+pub mod names;
+mod owned;
+mod reach;
+mod session;
+pub mod sweep;
 pub mod verify;
+mod writer;
 
+pub use layout::Layout;
 pub use memory::Memory;
+pub use names::Entries;
+pub use reach::ReachError;
+pub use sweep::{Sweep, Swept};
 pub use verify::{ReadError, Verified, read_document, read_small};
 
 use std::io::{self, Read, Seek, Write};
@@ -132,5 +146,13 @@ pub enum StoreError {
         path: PathBuf,
         /// What is wrong, as the reader found it.
         reason: String,
+    },
+    /// An entry was to be listed whose blob is not here; a sweep may have taken it.
+    #[error("cannot list {digest} in {path}: the blob is not there", path = .path.display())]
+    Unlisted {
+        /// The blob that is missing.
+        digest: Digest,
+        /// The index.
+        path: PathBuf,
     },
 }

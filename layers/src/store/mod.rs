@@ -6,11 +6,37 @@
 //! ```
 //!
 //! Stores are shared: `&self` everywhere, by many threads and many processes at once.
+//!
+//! ```text
+//! layout     a standard OCI image layout on disk     names: its index.json     sweep: takes what no name reaches
+//! memory     the same contract without a disk        verify: content checked while it is read
+//! disk owned reach session writer                    what a layout is made of
+//! ```
+
+#[cfg(test)]
+mod contract;
+mod disk;
+pub mod layout;
+pub mod memory;
+pub mod names;
+mod owned;
+mod reach;
+mod session;
+pub mod sweep;
+pub mod verify;
+mod writer;
+
+pub use layout::Layout;
+pub use memory::Memory;
+pub use names::Entries;
+pub use reach::ReachError;
+pub use sweep::{Sweep, Swept};
+pub use verify::{ReadError, Verified, read_document, read_small};
 
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 
-use crate::oci::{Algorithm, Digest};
+use crate::oci::{Algorithm, Descriptor, Digest};
 
 /// Content by digest. Safe to use from many threads and, where the store is on disk, many processes.
 pub trait BlobStore: Send + Sync {
@@ -62,6 +88,31 @@ pub struct Committed {
     pub size: u64,
 }
 
+impl Committed {
+    /// Refuses content that is other than was promised.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Mismatch`] with both.
+    pub fn check(&self, expected: &Self) -> Result<(), StoreError> {
+        if self == expected {
+            return Ok(());
+        }
+        Err(StoreError::Mismatch {
+            expected: expected.digest,
+            expected_size: expected.size,
+            actual: self.digest,
+            actual_size: self.size,
+        })
+    }
+}
+
+impl From<&Descriptor> for Committed {
+    fn from(descriptor: &Descriptor) -> Self {
+        Self { digest: descriptor.digest, size: descriptor.size }
+    }
+}
+
 /// Why a store could not do as asked. A missing blob is never an error.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -95,5 +146,13 @@ pub enum StoreError {
         path: PathBuf,
         /// What is wrong, as the reader found it.
         reason: String,
+    },
+    /// An entry was to be listed whose blob is not here; a sweep may have taken it.
+    #[error("cannot list {digest} in {path}: the blob is not there", path = .path.display())]
+    Unlisted {
+        /// The blob that is missing.
+        digest: Digest,
+        /// The index.
+        path: PathBuf,
     },
 }

@@ -1,0 +1,128 @@
+//! What the entries of a layout reach: what a sweep must keep, and which entries hold nothing up.
+//!
+//! ```text
+//! entry ─▶ index ─▶ manifest ─▶ config, layers
+//!             └───────┴─ subject ─▶ manifest …
+//! ```
+//!
+//! A manifest that is listed but missing reaches nothing: an index may have been copied for one
+//! platform only. One that is here but cannot be read stops the walk, since nobody knows what it needs.
+
+use std::collections::HashSet;
+
+use super::names::{Entries, name_of};
+use super::verify::{ReadError, read_document};
+use super::{Layout, StoreError};
+use crate::oci::graph::{self, Role};
+use crate::oci::{Descriptor, Digest, Document, Kind};
+
+/// Why it cannot be told what a layout's entries need.
+#[derive(Debug, thiserror::Error)]
+pub enum ReachError {
+    /// A listed manifest or index is damaged.
+    #[error("cannot tell which blobs {digest} needs")]
+    Unreadable {
+        /// The document.
+        digest: Digest,
+        /// What is wrong with it.
+        #[source]
+        source: ReadError,
+    },
+    /// The layout itself failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A walk that has seen some of a layout's blobs.
+struct Walk<'a> {
+    layout: &'a Layout,
+    seen: HashSet<Digest>,
+}
+
+impl Walk<'_> {
+    /// Marks all that one entry reaches.
+    fn follow(&mut self, entry: &Descriptor) -> Result<(), ReachError> {
+        let mut waiting = vec![(Role::Child, entry.clone())];
+        while let Some((role, descriptor)) = waiting.pop() {
+            if !self.seen.insert(descriptor.digest) {
+                continue;
+            }
+            let Some(document) = read(self.layout, role, &descriptor)? else { continue };
+            waiting.extend(graph::successors(&document).into_iter().map(|(role, to)| (role, to.clone())));
+            waiting.extend(document.subject().map(|subject| (Role::Child, subject.clone())));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the document that a descriptor names, or `None` if it names none or is not here.
+fn read(layout: &Layout, role: Role, descriptor: &Descriptor) -> Result<Option<Document>, ReachError> {
+    let is_document = matches!(descriptor.media_type.kind(), Kind::Manifest | Kind::Index | Kind::Schema1);
+    // A child of an unknown type is most often an artifact's blob, but some are manifests unlabelled.
+    if !is_document && role != Role::Child {
+        return Ok(None);
+    }
+    match read_document(layout, descriptor) {
+        Ok(document) => Ok(Some(document)),
+        Err(ReadError::Missing { .. }) => Ok(None),
+        Err(ReadError::Store(error)) => Err(error.into()),
+        Err(ReadError::Document { .. } | ReadError::TooLarge { .. }) if !is_document => Ok(None),
+        Err(source) => Err(ReachError::Unreadable { digest: descriptor.digest, source }),
+    }
+}
+
+impl Layout {
+    /// Returns every digest that an entry reaches, itself included.
+    pub(super) fn needed(&self) -> Result<HashSet<Digest>, ReachError> {
+        let mut walk = Walk { layout: self, seen: HashSet::new() };
+        for entry in self.entries()?.iter() {
+            walk.follow(entry)?;
+        }
+        Ok(walk.seen)
+    }
+
+    /// Takes away the entries that have no name and that nothing named needs, and returns them.
+    ///
+    /// Builds without a name leave such, and so do other tools when a name moves. A signature or
+    /// another referrer has no name either; it stays while its subject does.
+    ///
+    /// # Errors
+    ///
+    /// [`ReachError::Unreadable`], and nothing is changed.
+    pub fn remove_unnamed(&self) -> Result<Vec<Descriptor>, ReachError> {
+        self.update(|entries| {
+            let kept = self.hold_up(entries)?;
+            let dangling: Vec<Descriptor> =
+                entries.iter().filter(|entry| !kept.contains(&entry.digest)).cloned().collect();
+            entries.retain(|entry| kept.contains(&entry.digest));
+            Ok(dangling)
+        })?
+    }
+
+    /// Returns what is reached by names, and by entries whose subject is so reached.
+    fn hold_up(&self, entries: &Entries) -> Result<HashSet<Digest>, ReachError> {
+        let mut walk = Walk { layout: self, seen: HashSet::new() };
+        let mut referrers = Vec::new();
+        for entry in entries.iter() {
+            if name_of(entry).is_some() {
+                walk.follow(entry)?;
+            } else if let Some(document) = read(self, Role::Child, entry)?
+                && let Some(subject) = document.subject()
+            {
+                referrers.push((entry, subject.digest));
+            }
+        }
+        // Signatures of signatures: again until none more is held.
+        loop {
+            let (held, others): (Vec<_>, Vec<_>) =
+                referrers.into_iter().partition(|(_, subject)| walk.seen.contains(subject));
+            if held.is_empty() {
+                return Ok(walk.seen);
+            }
+            for (entry, _) in held {
+                walk.follow(entry)?;
+            }
+            referrers = others;
+        }
+    }
+}

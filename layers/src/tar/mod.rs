@@ -1,5 +1,21 @@
 //! A filesystem's archive form, in one canonical byte form.
 
+mod block;
+mod decode;
 pub mod entry;
+mod error;
+pub mod limit;
+mod path;
+mod pax;
+pub mod read;
+mod sparse;
+pub mod whiteout;
+pub mod write;
 
 pub use entry::{Entry, Kind};
+pub use error::TarError;
+pub use read::Reader;
+pub use write::Writer;
+
+#[cfg(test)]
+mod tests;

@@ -21,3 +21,4 @@
 pub mod oci;
 pub mod store;
 pub mod tar;
+pub mod tree;

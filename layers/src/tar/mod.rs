@@ -13,6 +13,7 @@ pub mod whiteout;
 pub mod write;
 
 pub use entry::{Entry, Kind};
+pub(crate) use error::Quoted;
 pub use error::TarError;
 pub use read::Reader;
 pub use write::Writer;

@@ -1,0 +1,26 @@
+//! A filesystem's directory form: scan, diff, apply, all beneath one root.
+
+pub mod apply;
+mod attributes;
+pub mod diff;
+pub mod emit;
+mod error;
+mod hide;
+pub mod overlay;
+mod parents;
+mod place;
+pub mod root;
+pub mod scan;
+pub mod stack;
+pub mod xattr;
+
+pub use apply::{Applied, ApplyError, apply};
+pub use diff::DiffError;
+pub use emit::{ChangeSink, EmitError, emit};
+pub use error::TreeError;
+pub use root::Root;
+pub use stack::Stack;
+pub use xattr::Xattrs;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! The lower directories of an overlay mount, read as the mount would show them, without mounting.
+//!
+//! ```text
+//! top     etc/motd (device 0:0)      etc/motd is gone, whatever lies below
+//!         usr/     (opaque)          of usr/ only this layer's part shows
+//! bottom  etc/motd  etc/fstab  usr/bin
+//! ```
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::error::TreeError;
+use super::overlay;
+use super::root::{Directories, Directory, Root, split};
+use super::scan::{self, Found};
+use super::xattr::Xattrs;
+use crate::tar::{Entry, Kind};
+
+/// Directory trees of which the upper ones hide what the lower ones hold.
+pub struct Stack {
+    /// From the top down.
+    layers: Vec<Root>,
+    xattrs: Xattrs,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// For each directory the layers that show in it, from the top down.
+    shown: HashMap<Vec<u8>, Arc<[usize]>>,
+    open: Vec<Directories>,
+}
+
+impl Stack {
+    /// Stacks trees, the topmost first. One tree alone is a stack too, and so is none.
+    pub fn new(layers: Vec<Root>, xattrs: Xattrs) -> Self {
+        let open = layers.iter().map(|_| Directories::default()).collect();
+        let shown = HashMap::from([(Vec::new(), (0..layers.len()).collect())]);
+        Self { layers, xattrs, known: Mutex::new(Known { shown, open }) }
+    }
+
+    /// Returns what stands at a path whose directories are no links; links at its end are not
+    /// followed. A second name of a file is a file of its own here.
+    pub fn find(&self, path: &[u8]) -> Result<Option<Entry>, TreeError> {
+        Ok(self.locate(path)?.map(|(_, found)| found.entry))
+    }
+
+    /// Returns what the stack shows in a directory, sorted; nothing if there is none.
+    pub fn names(&self, directory: &[u8]) -> Result<Vec<Vec<u8>>, TreeError> {
+        let mut names = BTreeSet::new();
+        let mut buffer = [MaybeUninit::uninit(); 4 << 10];
+        for &layer in self.shown(directory)?.iter() {
+            let root = &self.layers[layer];
+            let fd = root
+                .resolve(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
+                .map_err(|error| root.error("open", directory, error))?;
+            let listed =
+                scan::names(&fd, &mut buffer).map_err(|error| root.error("list", directory, error))?;
+            names.extend(listed.into_iter().map(|(name, _)| name));
+        }
+        let mut shown = Vec::new();
+        for name in names {
+            if self.locate(&join(directory, &name))?.is_some() {
+                shown.push(name);
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Opens the file that the stack shows at a path.
+    pub fn open(&self, path: &[u8]) -> Result<Option<File>, TreeError> {
+        match self.locate(path)? {
+            Some((layer, _)) => self.layers[layer].open_file(path).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Finds the topmost layer that has something at the path, unless a whiteout comes first.
+    pub(super) fn locate(&self, path: &[u8]) -> Result<Option<(usize, Found)>, TreeError> {
+        let (parent, name) = split(path);
+        for &layer in self.shown(parent)?.iter() {
+            if let Some(found) = self.look(layer, parent, name)? {
+                let is_whiteout = overlay::is_whiteout(&found.entry.kind);
+                return Ok((!is_whiteout).then_some((layer, found)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is known stays true if a thread panicked while it looked something up.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the layers whose part of a directory shows.
+    fn shown(&self, directory: &[u8]) -> Result<Arc<[usize]>, TreeError> {
+        if let Some(shown) = self.known().shown.get(directory) {
+            return Ok(Arc::clone(shown));
+        }
+        let (parent, name) = split(directory);
+        let mut shown = Vec::new();
+        for &layer in self.shown(parent)?.iter() {
+            match self.look(layer, parent, name)? {
+                None => {}
+                Some(found) if found.entry.kind == Kind::Directory => {
+                    shown.push(layer);
+                    if found.marks.opaque {
+                        break;
+                    }
+                }
+                // A whiteout, or a file: what lies below is hidden.
+                Some(_) => break,
+            }
+        }
+        let shown: Arc<[usize]> = shown.into();
+        self.known().shown.insert(directory.to_vec(), Arc::clone(&shown));
+        Ok(shown)
+    }
+
+    fn look(&self, layer: usize, parent: &[u8], name: &[u8]) -> Result<Option<Found>, TreeError> {
+        let root = &self.layers[layer];
+        let directory: Arc<Directory> = match self.known().open[layer].get(root, parent) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(root.error("open", parent, error)),
+        };
+        scan::find(directory.fd.as_fd(), name, join(parent, name), self.xattrs)
+            .map_err(|(verb, path, error)| root.error(verb, &path, error))
+    }
+}
+
+/// Appends a component to a path.
+pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat};
+
+    use super::{Root, Stack, Xattrs};
+
+    fn layer(paths: &[&str]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for path in paths {
+            let path = directory.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"").unwrap();
+        }
+        directory
+    }
+
+    fn whiteout(path: &Path) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        mknodat(CWD, path, FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+    }
+
+    fn stack(layers: &[&tempfile::TempDir]) -> Stack {
+        let roots = layers.iter().map(|layer| Root::open(layer.path()).unwrap()).collect();
+        Stack::new(roots, Xattrs::Capability)
+    }
+
+    fn has(stack: &Stack, path: &str) -> bool {
+        stack.find(path.as_bytes()).unwrap().is_some()
+    }
+
+    #[test]
+    fn a_whiteout_hides_what_lies_below_it() {
+        let (top, bottom) = (layer(&["etc/new"]), layer(&["etc/motd", "etc/fstab", "var/log/x"]));
+        whiteout(&top.path().join("etc/motd"));
+        whiteout(&top.path().join("var"));
+        let stack = stack(&[&top, &bottom]);
+        assert!(has(&stack, "etc/new") && has(&stack, "etc/fstab"));
+        assert!(!has(&stack, "etc/motd") && !has(&stack, "var") && !has(&stack, "var/log/x"));
+        assert_eq!(stack.names(b"etc").unwrap(), [&b"fstab"[..], b"new"]);
+        assert_eq!(stack.names(b"").unwrap(), [b"etc"]);
+    }
+
+    #[test]
+    fn an_opaque_directory_shows_its_own_part_alone() {
+        let (top, bottom) = (layer(&["usr/own"]), layer(&["usr/other", "usr/lib/x"]));
+        let opaque = XattrFlags::empty();
+        rustix::fs::setxattr(top.path().join("usr"), "user.overlay.opaque", b"y", opaque).unwrap();
+        let stack = stack(&[&top, &bottom]);
+        assert!(has(&stack, "usr/own") && !has(&stack, "usr/other") && !has(&stack, "usr/lib/x"));
+    }
+
+    #[test]
+    fn a_file_hides_the_directory_below_it() {
+        let (top, middle, bottom) = (layer(&["a/x"]), layer(&["a"]), layer(&["a/y"]));
+        let stack = stack(&[&top, &middle, &bottom]);
+        assert!(has(&stack, "a/x") && !has(&stack, "a/y"));
+        assert_eq!(stack.names(b"a").unwrap(), [b"x"]);
+    }
+
+    #[test]
+    fn nothing_lies_in_an_empty_stack() {
+        assert!(!has(&stack(&[]), "etc/motd"));
+    }
+}

@@ -1,0 +1,283 @@
+//! Layers as overlayfs has them: upper directories read, lower directories written.
+//!
+//! The mounts need root; without it these tests say so and check nothing.
+
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use super::{
+    Member, OPTIONS, Options, Root, Whiteouts, Xattrs, apply_bytes, apply_to, archive, directory, file,
+    hardlink, paths, symlink, tree,
+};
+use crate::tar::{Entry, whiteout};
+use crate::tree::diff::DiffError;
+use crate::tree::overlay::{Namespace, changes};
+use crate::tree::{Stack, scan};
+
+fn stack(trees: &[&Path]) -> Stack {
+    Stack::new(trees.iter().map(|tree| Root::open(tree).unwrap()).collect(), Xattrs::CapabilityAndUser)
+}
+
+fn changed(upper: &Path, lower: &[&Path]) -> Vec<String> {
+    let entries = changes(&Root::open(upper).unwrap(), &stack(lower), Xattrs::CapabilityAndUser).unwrap();
+    entries.iter().map(|entry| entry.path.escape_ascii().to_string()).collect()
+}
+
+fn make_whiteout(path: &Path) {
+    mknodat(CWD, path, FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+}
+
+fn make_opaque(path: &Path) {
+    rustix::fs::setxattr(path, "user.overlay.opaque", b"y", XattrFlags::empty()).unwrap();
+}
+
+/// Only root may set the marks that root's mounts heed.
+fn namespace() -> Namespace {
+    if rustix::process::geteuid().is_root() { Namespace::Trusted } else { Namespace::User }
+}
+
+/// Applies one layer to a tree of its own, to become a lower directory.
+fn snapshot(members: &[Member], lower: Option<&Stack>) -> tempfile::TempDir {
+    let tree = tempfile::tempdir().unwrap();
+    let whiteouts = Whiteouts::Overlay { namespace: namespace(), lower };
+    apply_bytes(tree.path(), &archive(members), &Options { whiteouts, ..OPTIONS }).unwrap();
+    tree
+}
+
+fn hide(path: &str) -> Member {
+    (whiteout::hiding(path.as_bytes()), Vec::new())
+}
+
+fn opaque(path: &str) -> Member {
+    (whiteout::opaque(path.as_bytes()), Vec::new())
+}
+
+/// An overlay mount, gone when dropped.
+struct Mount(tempfile::TempDir);
+
+impl Mount {
+    /// Mounts trees over each other, the topmost first, with an upper directory.
+    fn new(lower: &[&Path]) -> Option<Self> {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["merged", "upper", "work"] {
+            std::fs::create_dir(place.path().join(name)).unwrap();
+        }
+        let lower: Vec<_> = lower.iter().map(|path| path.to_str().unwrap()).collect();
+        let at = place.path().display();
+        let data = format!("lowerdir={},upperdir={at}/upper,workdir={at}/work", lower.join(":"));
+        let data = std::ffi::CString::new(data).unwrap();
+        match mount("overlay", place.path().join("merged"), "overlay", MountFlags::empty(), Some(&*data)) {
+            Ok(()) => Some(Self(place)),
+            Err(error) => {
+                eprintln!("cannot mount overlay here ({error}): nothing was checked");
+                None
+            }
+        }
+    }
+
+    fn merged(&self) -> std::path::PathBuf {
+        self.0.path().join("merged")
+    }
+
+    fn upper(&self) -> std::path::PathBuf {
+        self.0.path().join("upper")
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        unmount(self.merged(), UnmountFlags::DETACH).unwrap();
+    }
+}
+
+#[test]
+fn a_whiteout_device_counts_only_over_something() {
+    let lower = tree(&[directory("etc"), file("etc/motd", "")]);
+    let upper = tree(&[directory("etc")]);
+    make_whiteout(&upper.path().join("etc/motd"));
+    make_whiteout(&upper.path().join("etc/never"));
+    assert_eq!(changed(upper.path(), &[lower.path()]), ["etc", "etc/.wh.motd"]);
+}
+
+#[test]
+fn an_opaque_directory_hides_each_lower_name() {
+    let lower = tree(&[
+        directory("d"),
+        file("d/a", "old"),
+        file("d/b", ""),
+        directory("d/sub"),
+        file("d/sub/x", ""),
+        file("d/z", ""),
+    ]);
+    let upper = tree(&[directory("d"), file("d/b", "new"), directory("d/sub"), file("d/sub/y", "")]);
+    make_opaque(&upper.path().join("d"));
+    let expected = ["d", "d/.wh.a", "d/b", "d/sub", "d/sub/.wh.x", "d/sub/y", "d/.wh.z"];
+    assert_eq!(changed(upper.path(), &[lower.path()]), expected);
+}
+
+#[test]
+fn what_was_copied_up_and_not_changed_is_left_out() {
+    let members = [directory("d"), file("d/f", "same"), symlink("d/l", "f")];
+    let (lower, upper) = (tree(&members), tree(&members));
+    assert_eq!(changed(upper.path(), &[lower.path()]), [""; 0]);
+}
+
+#[test]
+fn a_moved_directory_without_its_content_is_refused() {
+    let upper = tree(&[directory("d")]);
+    rustix::fs::setxattr(upper.path().join("d"), "user.overlay.redirect", b"/e", XattrFlags::empty())
+        .unwrap();
+    let result = changes(&Root::open(upper.path()).unwrap(), &stack(&[]), Xattrs::None);
+    assert!(matches!(result, Err(DiffError::Elsewhere { path }) if path == b"d"));
+}
+
+#[test]
+fn whatever_is_done_in_a_mount_is_in_its_layer() {
+    let bottom = tree(&[
+        directory("etc"),
+        file("etc/motd", "hello"),
+        file("etc/fstab", ""),
+        directory("usr"),
+        directory("usr/lib"),
+        file("usr/lib/old", ""),
+        directory("var"),
+        directory("var/log"),
+        file("var/log/x", ""),
+        file("name", "linked"),
+        hardlink("other", "name"),
+    ]);
+    let top = snapshot(&[hide("etc/fstab"), directory("usr"), file("usr/new", "")], None);
+    let Some(mounted) = Mount::new(&[top.path(), bottom.path()]) else { return };
+    let merged = mounted.merged();
+    std::fs::remove_file(merged.join("etc/motd")).unwrap();
+    std::fs::remove_dir_all(merged.join("usr/lib")).unwrap();
+    std::fs::create_dir(merged.join("usr/lib")).unwrap();
+    std::fs::write(merged.join("usr/lib/fresh"), "fresh").unwrap();
+    std::fs::remove_dir_all(merged.join("var")).unwrap();
+    std::fs::write(merged.join("var"), "a file now").unwrap();
+    std::fs::hard_link(merged.join("name"), merged.join("third")).unwrap();
+    drop(std::fs::OpenOptions::new().append(true).open(merged.join("usr/new")).unwrap());
+
+    let lower = stack(&[top.path(), bottom.path()]);
+    let upper = Root::open(&mounted.upper()).unwrap();
+    let entries = changes(&upper, &lower, Xattrs::CapabilityAndUser).unwrap();
+    let expected = [
+        "etc",
+        "etc/.wh.motd",
+        "name",
+        "third",
+        "usr",
+        "usr/lib",
+        "usr/lib/fresh",
+        "usr/lib/.wh.old",
+        ".wh.var",
+        "var",
+    ];
+    let written: Vec<_> = entries.iter().map(|entry| entry.path.escape_ascii().to_string()).collect();
+    assert_eq!(written, expected);
+
+    // The layer over the same layers below gives what the mount shows.
+    let mut writer = crate::tar::Writer::new(Vec::new());
+    crate::tree::emit(&upper, &entries, &mut writer).unwrap();
+    let plain = tree(&[]);
+    let below = Root::open(bottom.path()).unwrap();
+    for bytes in [
+        whole(&below),
+        archive(&[hide("etc/fstab"), directory("usr"), file("usr/new", "")]),
+        writer.finish().unwrap(),
+    ] {
+        apply_bytes(plain.path(), &bytes, &OPTIONS).unwrap();
+    }
+    assert_eq!(without_times(plain.path()), without_times(&merged));
+}
+
+/// A tree as the archive of all it holds.
+fn whole(root: &Root) -> Vec<u8> {
+    let mut writer = crate::tar::Writer::new(Vec::new());
+    let entries = scan::scan(root, Xattrs::CapabilityAndUser).unwrap();
+    crate::tree::emit(root, &entries, &mut writer).unwrap();
+    writer.finish().unwrap()
+}
+
+/// What a tree holds; names of one file are told apart by overlayfs, and times by when tests run.
+fn without_times(tree: &Path) -> Vec<(String, u32, u64)> {
+    let root = Root::open(tree).unwrap();
+    let entries = scan::scan(&root, Xattrs::None).unwrap();
+    let fact = |entry: &Entry| {
+        let size = root.open_file(&entry.path).map_or(0, |file| file.metadata().unwrap().len());
+        let size = if entry.kind == crate::tar::Kind::Directory { 0 } else { size };
+        (entry.path.escape_ascii().to_string(), entry.mode, size)
+    };
+    entries.iter().map(fact).collect()
+}
+
+#[test]
+fn layers_applied_as_lower_directories_mount_to_the_same_tree() {
+    let layers: [&[Member]; 3] = [
+        &[
+            directory("a"),
+            file("a/one", "1"),
+            file("a/two", "2"),
+            directory("b"),
+            directory("b/sub"),
+            file("b/sub/x", ""),
+            directory("c"),
+            file("c/old", ""),
+            symlink("lib", "b/sub"),
+        ],
+        &[
+            hide("a/one"),
+            directory("b"),
+            opaque("b"),
+            file("b/own", ""),
+            hide("c"),
+            directory("c"),
+            file("c/new", ""),
+        ],
+        &[directory("a"), file("a/three", ""), file("b/later/deep", ""), hide("b/own"), hide("a/none")],
+    ];
+    let plain = tree(&[]);
+    let mut snapshots: Vec<tempfile::TempDir> = Vec::new();
+    for members in layers {
+        apply_to(plain.path(), members).unwrap();
+        let below: Vec<_> = snapshots.iter().rev().map(tempfile::TempDir::path).collect();
+        snapshots.push(snapshot(members, Some(&stack(&below))));
+    }
+    let lower: Vec<_> = snapshots.iter().rev().map(tempfile::TempDir::path).collect();
+    let Some(mounted) = Mount::new(&lower) else { return };
+    assert_eq!(without_times(&mounted.merged()), without_times(plain.path()));
+}
+
+#[test]
+fn unmentioned_parents_look_as_they_do_below() {
+    let mut private = directory("secret").0;
+    (private.mode, private.mtime) = (0o700, 77);
+    let lower = tree(&[(private.clone(), Vec::new())]);
+    let upper = snapshot(&[file("secret/x", "")], Some(&stack(&[lower.path()])));
+    let entries = scan::scan(&Root::open(upper.path()).unwrap(), Xattrs::None).unwrap();
+    assert_eq!(entries[0], private);
+}
+
+#[test]
+fn a_link_below_is_followed_and_not_hidden() {
+    let lower = tree(&[directory("usr"), directory("usr/lib"), symlink("lib", "/usr/lib")]);
+    let upper = snapshot(&[file("lib/x", "")], Some(&stack(&[lower.path()])));
+    assert_eq!(paths(upper.path()), ["usr", "usr/lib", "usr/lib/x"]);
+}
+
+#[test]
+fn a_directory_over_its_own_whiteout_is_opaque() {
+    let upper = snapshot(&[hide("d"), directory("d"), file("d/x", "")], None);
+    let mut value = [0; 8];
+    let size = rustix::fs::getxattr(upper.path().join("d"), namespace().opaque(), &mut value[..]).unwrap();
+    assert_eq!(&value[..size], b"y");
+}
+
+#[test]
+fn a_file_over_its_own_whiteout_is_the_file() {
+    let upper = snapshot(&[hide("f"), file("f", "x"), file("g", "y"), hide("g")], None);
+    assert_eq!(std::fs::read(upper.path().join("f")).unwrap(), b"x");
+    assert_eq!(std::fs::read(upper.path().join("g")).unwrap(), b"y");
+}

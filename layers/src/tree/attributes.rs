@@ -37,6 +37,11 @@ impl Process {
         let masked = if acl.is_ok_and(|bytes| bytes > 0) { 0o777 } else { umask().unwrap_or(0o777) };
         Ok(Self { uid, gid, masked })
     }
+
+    /// Makes an entry the process's own.
+    pub(super) fn own(self, entry: Entry) -> Entry {
+        Entry { uid: self.uid, gid: self.gid, ..entry }
+    }
 }
 
 /// Reads the umask without setting it: other threads make files too.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lib -> usr/lib  and then  lib/x     x is made in usr/lib, which is made if it is not there
-//! opt/tool/bin/x                      opt, opt/tool and opt/tool/bin are made, root's and 0755
+//! opt/tool/bin/x                      opt, opt/tool and opt/tool/bin are made, the process's own and 0755
 //! ```
 //!
 //! In a tree that holds one layer of several, such a directory, or the link in its place, is most
@@ -105,7 +105,7 @@ impl Layer<'_> {
         };
         let directory = match below {
             Some(entry) if entry.kind == Kind::Directory => entry,
-            _ => Entry::new(path, Kind::Directory, 0o755),
+            _ => self.process.own(Entry::new(path, Kind::Directory, 0o755)),
         };
         let parent =
             self.directories.get(self.root, parent).map_err(|error| self.error("open", path, error))?;

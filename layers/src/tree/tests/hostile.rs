@@ -82,7 +82,8 @@ fn a_directory_replaced_by_a_link_passes_on_neither_time_nor_mode() {
 fn an_absolute_path_is_taken_from_the_root() {
     let arena = arena();
     let root = arena.path().join("root");
-    apply_bytes(&root, &raw(b"/etc/planted", b'0', b""), &OPTIONS).unwrap();
+    let options = Options { ownership: Ownership::Current, ..OPTIONS };
+    apply_bytes(&root, &raw(b"/etc/planted", b'0', b""), &options).unwrap();
     assert_eq!(paths(&root), ["etc", "etc/planted"]);
 }
 

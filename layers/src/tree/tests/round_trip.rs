@@ -139,7 +139,13 @@ fn node() -> impl Strategy<Value = Member> {
                     entry.xattrs = xattrs;
                     return (entry, content.into_bytes());
                 }
-                Kind::Directory => entry.xattrs = xattrs,
+                Kind::Directory => {
+                    entry.xattrs = xattrs;
+                    if !rustix::process::geteuid().is_root() {
+                        // Anybody else would be shut out of the tree.
+                        entry.mode |= 0o700;
+                    }
+                }
                 // Modes of links are what the kernel says they are.
                 Kind::Symlink { .. } => entry.mode = 0o777,
                 _ => {}

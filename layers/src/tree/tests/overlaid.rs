@@ -2,19 +2,22 @@
 //!
 //! The mounts need root; without it these tests say so and check nothing.
 
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+use super::round_trip::{layer, random_tree};
 use super::{
     Member, OPTIONS, Options, Root, Whiteouts, Xattrs, apply_bytes, apply_to, archive, directory, file,
-    hardlink, paths, symlink, tree,
+    hardlink, members_of, paths, symlink, tree,
 };
-use crate::tar::{Entry, whiteout};
+use crate::tar::{Entry, Kind, Writer, whiteout};
 use crate::tree::diff::DiffError;
 use crate::tree::overlay::{Namespace, changes};
-use crate::tree::{Stack, scan};
+use crate::tree::{Stack, TreeError, emit, scan};
 
 fn stack(trees: &[&Path]) -> Stack {
     Stack::new(trees.iter().map(|tree| Root::open(tree).unwrap()).collect(), Xattrs::CapabilityAndUser)
@@ -77,11 +80,11 @@ impl Mount {
         }
     }
 
-    fn merged(&self) -> std::path::PathBuf {
+    fn merged(&self) -> PathBuf {
         self.0.path().join("merged")
     }
 
-    fn upper(&self) -> std::path::PathBuf {
+    fn upper(&self) -> PathBuf {
         self.0.path().join("upper")
     }
 }
@@ -179,8 +182,8 @@ fn whatever_is_done_in_a_mount_is_in_its_layer() {
     assert_eq!(written, expected);
 
     // The layer over the same layers below gives what the mount shows.
-    let mut writer = crate::tar::Writer::new(Vec::new());
-    crate::tree::emit(&upper, &entries, &mut writer).unwrap();
+    let mut writer = Writer::new(Vec::new());
+    emit(&upper, &entries, &mut writer).unwrap();
     let plain = tree(&[]);
     let below = Root::open(bottom.path()).unwrap();
     for bytes in [
@@ -195,9 +198,9 @@ fn whatever_is_done_in_a_mount_is_in_its_layer() {
 
 /// A tree as the archive of all it holds.
 fn whole(root: &Root) -> Vec<u8> {
-    let mut writer = crate::tar::Writer::new(Vec::new());
+    let mut writer = Writer::new(Vec::new());
     let entries = scan::scan(root, Xattrs::CapabilityAndUser).unwrap();
-    crate::tree::emit(root, &entries, &mut writer).unwrap();
+    emit(root, &entries, &mut writer).unwrap();
     writer.finish().unwrap()
 }
 
@@ -207,7 +210,7 @@ fn without_times(tree: &Path) -> Vec<(String, u32, u64)> {
     let entries = scan::scan(&root, Xattrs::None).unwrap();
     let fact = |entry: &Entry| {
         let size = root.open_file(&entry.path).map_or(0, |file| file.metadata().unwrap().len());
-        let size = if entry.kind == crate::tar::Kind::Directory { 0 } else { size };
+        let size = if entry.kind == Kind::Directory { 0 } else { size };
         (entry.path.escape_ascii().to_string(), entry.mode, size)
     };
     entries.iter().map(fact).collect()
@@ -248,6 +251,61 @@ fn layers_applied_as_lower_directories_mount_to_the_same_tree() {
     let lower: Vec<_> = snapshots.iter().rev().map(tempfile::TempDir::path).collect();
     let Some(mounted) = Mount::new(&lower) else { return };
     assert_eq!(without_times(&mounted.merged()), without_times(plain.path()));
+}
+
+/// What a tree shows, whichever names belong to one file: copying up parts them.
+fn shown(tree: &Path) -> Vec<(Entry, Vec<u8>)> {
+    let root = Root::open(tree).unwrap();
+    let fact = |found: Result<scan::Found, TreeError>| {
+        let mut entry = found.unwrap().entry;
+        let mut content = Vec::new();
+        match entry.kind {
+            Kind::File { .. } => {
+                root.open_file(&entry.path).unwrap().read_to_end(&mut content).unwrap();
+            }
+            Kind::Directory => entry.mtime = 0,
+            _ => {}
+        }
+        (entry, content)
+    };
+    scan::Walk::new(&root, Xattrs::CapabilityAndUser).unwrap().map(fact).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn an_upper_directory_tells_whatever_a_layer_did_in_a_mount(
+        bottom in random_tree(), middle in random_tree(), top in random_tree(),
+    ) {
+        let (bottom, middle, top) = (tree(&bottom), tree(&middle), tree(&top));
+        let below = snapshot(&members_of(&layer(&bottom, &middle)), None);
+        let Some(mounted) = Mount::new(&[below.path(), bottom.path()]) else { return Ok(()) };
+        apply_bytes(&mounted.merged(), &layer(&middle, &top), &OPTIONS).unwrap();
+        let upper = Root::open(&mounted.upper()).unwrap();
+        let stack = stack(&[below.path(), bottom.path()]);
+        let entries = changes(&upper, &stack, Xattrs::CapabilityAndUser).unwrap();
+        let mut writer = Writer::new(Vec::new());
+        emit(&upper, &entries, &mut writer).unwrap();
+        apply_bytes(middle.path(), &writer.finish().unwrap(), &OPTIONS).unwrap();
+        prop_assert_eq!(shown(middle.path()), shown(&mounted.merged()));
+        prop_assert_eq!(shown(middle.path()), shown(top.path()));
+    }
+
+    #[test]
+    fn a_chain_of_lower_directories_mounts_to_the_last_tree(
+        first in random_tree(), second in random_tree(), third in random_tree(),
+    ) {
+        let trees = [tree(&[]), tree(&first), tree(&second), tree(&third)];
+        let mut snapshots: Vec<tempfile::TempDir> = Vec::new();
+        for pair in trees.windows(2) {
+            let below: Vec<_> = snapshots.iter().rev().map(tempfile::TempDir::path).collect();
+            snapshots.push(snapshot(&members_of(&layer(&pair[0], &pair[1])), Some(&stack(&below))));
+        }
+        let lower: Vec<_> = snapshots.iter().rev().map(tempfile::TempDir::path).collect();
+        let Some(mounted) = Mount::new(&lower) else { return Ok(()) };
+        prop_assert_eq!(shown(&mounted.merged()), shown(trees[3].path()));
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn root(tree: &tempfile::TempDir) -> Root {
 }
 
 /// The layer that turns `lower` into `upper`, as an archive.
-fn layer(lower: &tempfile::TempDir, upper: &tempfile::TempDir) -> Vec<u8> {
+pub(super) fn layer(lower: &tempfile::TempDir, upper: &tempfile::TempDir) -> Vec<u8> {
     let entries = trees(&root(lower), &root(upper), Xattrs::CapabilityAndUser).unwrap();
     let mut writer = Writer::new(Vec::new());
     emit(&root(upper), &entries, &mut writer).unwrap();
@@ -188,7 +188,7 @@ fn members(nodes: BTreeMap<String, Member>) -> Vec<Member> {
     members
 }
 
-fn random_tree() -> impl Strategy<Value = Vec<Member>> {
+pub(super) fn random_tree() -> impl Strategy<Value = Vec<Member>> {
     btree_map(paths(), node(), 0..10).prop_map(members)
 }
 

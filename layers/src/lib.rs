@@ -18,6 +18,7 @@
 //! assert_eq!(empty.to_string().len(), "sha256:".len() + 64);
 //! ```
 
+pub mod compress;
 pub mod oci;
 pub mod store;
 pub mod tar;

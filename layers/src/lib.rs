@@ -19,6 +19,7 @@
 //! ```
 
 pub mod compress;
+pub mod layer;
 pub mod oci;
 pub mod store;
 pub mod tar;

@@ -7,6 +7,7 @@
 //! tree/      a filesystem's directory form: scan, diff, apply, all beneath one root
 //! compress   gzip and zstd, bytes independent of the number of threads
 //! layer      entries → tar → diff_id → compressed → digest → blob, in one pass
+//! image      a manifest, its config and its layers, read and written together
 //! ```
 //!
 //! Nothing here talks to a network or starts a process; everything blocks.
@@ -19,6 +20,7 @@
 //! ```
 
 pub mod compress;
+pub mod image;
 pub mod layer;
 pub mod oci;
 pub mod store;

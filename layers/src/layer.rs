@@ -14,14 +14,18 @@ use std::io::{self, Read, Write};
 
 use crate::compress::{Compression, Compressor, Decoder, ReadAhead, compressor};
 use crate::oci::{Algorithm, Compressed, Descriptor, DiffId, Digest, Hasher, MediaType};
+use crate::stack::{IndexBuilder, IndexTooLarge, LayerIndex};
 use crate::store::{BlobStore, BlobWriter, StoreError};
-use crate::tar::{Entry, TarError, Writer};
+use crate::tar::{Entry, Kind, TarError, Writer};
 
 /// 1 TiB: a layer that decompresses to more is a bomb. The disk's own bound is the caller's business.
 pub const MAX_TAR_BYTES: u64 = 1 << 40;
 
 /// 256 KiB: blobs below this are decompressed before a thread for it would be running.
 const AHEAD_FROM: u64 = 256 << 10;
+
+/// What a tar's contents are padded to.
+const BLOCK_BYTES: u64 = 512;
 
 /// 128 KiB: between a decoder and a compressor that both buffer for themselves.
 const COPY_BYTES: usize = 128 << 10;
@@ -84,6 +88,9 @@ pub enum LayerError {
         #[source]
         source: TarError,
     },
+    /// The layer has too many entries for an index.
+    #[error(transparent)]
+    Index(#[from] IndexTooLarge),
     /// The store could not do as asked.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -93,6 +100,7 @@ pub enum LayerError {
 pub struct LayerWriter {
     tar: Writer<Sink>,
     compression: Compression,
+    index: Option<IndexBuilder>,
 }
 
 type Sink = Compressor<Box<dyn BlobWriter>>;
@@ -103,12 +111,26 @@ impl LayerWriter {
     /// The layer's bytes depend on the entries and on `compression` alone. With one thread, and for
     /// tars of less than a block (1 MiB; zstd 4 MiB), everything runs on the caller's thread.
     pub fn new(store: &dyn BlobStore, compression: Compression, threads: usize) -> Result<Self, LayerError> {
-        Ok(Self { tar: Writer::new(sink(store, compression, threads)?), compression })
+        Ok(Self { tar: Writer::new(sink(store, compression, threads)?), compression, index: None })
+    }
+
+    /// Has the layer's index made on the way, which then need not be read from the layer. Before the
+    /// first entry only.
+    #[must_use]
+    pub fn indexed(mut self) -> Self {
+        self.index = Some(IndexBuilder::default());
+        self
     }
 
     /// Appends an entry and its content; see [`Writer::append`].
     pub fn append(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), LayerError> {
-        self.tar.append(entry, content).map_err(|source| LayerError::Tar { source })
+        self.tar.append(entry, content).map_err(|source| LayerError::Tar { source })?;
+        if let Some(index) = &mut self.index {
+            // The content ends on a block's border, and nothing follows it yet.
+            let content = self.tar.position() - entry.size().next_multiple_of(BLOCK_BYTES);
+            index.push(entry, matches!(entry.kind, Kind::File { .. }).then_some(content))?;
+        }
+        Ok(())
     }
 
     /// Returns how many bytes of tar there are so far.
@@ -118,8 +140,14 @@ impl LayerWriter {
 
     /// Ends the tar and publishes the blob. A layer without entries is a layer too: 1024 zero bytes.
     pub fn finish(self) -> Result<Layer, LayerError> {
+        self.finish_indexed().map(|(layer, _)| layer)
+    }
+
+    /// Does as [`LayerWriter::finish`], and returns the index if it was asked for.
+    pub fn finish_indexed(self) -> Result<(Layer, Option<LayerIndex>), LayerError> {
         let sink = self.tar.finish().map_err(|source| LayerError::Tar { source })?;
-        publish(sink, self.compression)
+        let layer = publish(sink, self.compression)?;
+        Ok((layer, self.index.map(IndexBuilder::finish)))
     }
 }
 

@@ -8,6 +8,7 @@
 //! compress   gzip and zstd, bytes independent of the number of threads
 //! layer      entries → tar → diff_id → compressed → digest → blob, in one pass
 //! image      a manifest, its config and its layers, read and written together
+//! stack      the merged tree of layers, from their tars alone
 //! ```
 //!
 //! Nothing here talks to a network or starts a process; everything blocks.
@@ -23,6 +24,7 @@ pub mod compress;
 pub mod image;
 pub mod layer;
 pub mod oci;
+pub mod stack;
 pub mod store;
 pub mod tar;
 pub mod tree;

@@ -9,6 +9,7 @@
 //! layer      entries → tar → diff_id → compressed → digest → blob, in one pass
 //! image      a manifest, its config and its layers, read and written together
 //! stack      the merged tree of layers, from their tars alone
+//! validate   every digest, size and diff_id derived again
 //! ```
 //!
 //! Nothing here talks to a network or starts a process; everything blocks.
@@ -28,3 +29,4 @@ pub mod stack;
 pub mod store;
 pub mod tar;
 pub mod tree;
+pub mod validate;

@@ -60,29 +60,34 @@ impl Step<'_> {
             self.tree.put(Vec::new(), Node { layer, shape: Shape::Directory, place });
             return Ok(());
         }
-        let node = match &entry.kind {
-            Kind::Directory => Node { layer, shape: Shape::Directory, place },
-            Kind::Symlink { .. } => Node { layer, shape: Shape::Symlink, place },
-            Kind::Hardlink { target } => self.linked(&entry.path, target)?,
-            _ => Node { layer, shape: Shape::Other, place },
-        };
         let directory = self.directory(entry.parent())?;
         self.tree
             .make_directories(&directory, layer)
             .map_err(|key| StackError::NotADirectory { path: path(&key) })?;
-        self.tree.put(join(&directory, entry.name()), node);
+        let key = join(&directory, entry.name());
+        let node = match &entry.kind {
+            Kind::Directory => Node { layer, shape: Shape::Directory, place },
+            Kind::Symlink { .. } => Node { layer, shape: Shape::Symlink, place },
+            Kind::Hardlink { target } => self.linked(&key, target)?,
+            _ => Node { layer, shape: Shape::Other, place },
+        };
+        self.tree.put(key, node);
         Ok(())
     }
 
     /// Another name of what `target` is, its content and its owner included.
     fn linked(&self, link: &[u8], target: &[u8]) -> Result<Node, StackError> {
-        let missing = || StackError::LinkTarget { path: link.to_vec(), target: target.to_vec() };
+        let missing = || StackError::LinkTarget { path: path(link), target: target.to_vec() };
         let (parent, name) = match target.iter().rposition(|&byte| byte == b'/') {
             Some(slash) => (&target[..slash], &target[slash + 1..]),
             None => (&b""[..], target),
         };
-        let key = join(&self.directory(parent)?, name);
-        match self.tree.get(&key) {
+        let target = join(&self.directory(parent)?, name);
+        // The link takes the place of what stands there: a target in that place would be gone.
+        if target.starts_with(link) && matches!(target.get(link.len()), None | Some(0)) {
+            return Err(missing());
+        }
+        match self.tree.get(&target) {
             Some(node) if node.shape != Shape::Directory => Ok(Node { layer: self.layer, ..*node }),
             _ => Err(missing()),
         }

@@ -109,18 +109,12 @@ impl Tree {
         Ok(())
     }
 
-    /// Takes away what the layers below `layer` had at `key` and beneath it.
+    /// Takes away what the layers below `layer` had at `key` and beneath it. Directories above what is
+    /// left stay as they were: as in an unpacked tree, where they could not be removed.
     pub(super) fn hide(&mut self, key: &[u8], layer: u32) {
         self.hide_beneath(key, layer);
-        let Some(node) = self.get(key) else { return };
-        if node.layer >= layer || key.is_empty() {
-            return;
-        }
-        if self.first_beneath(key).is_some() {
-            // A directory of the same layer's files, which no longer is what it was below.
-            self.nodes.insert(key.to_vec(), implied(layer));
-        } else {
-            self.nodes.remove(key);
+        if !key.is_empty() && self.get(key).is_some_and(|node| node.layer < layer) {
+            self.remove_if_empty(key);
         }
     }
 
@@ -129,12 +123,14 @@ impl Tree {
         let hidden: Vec<Key> =
             self.beneath(key).filter(|(_, node)| node.layer < layer).map(|(key, _)| key.to_vec()).collect();
         // Deepest first, so that a directory is looked at when it is known what is left in it.
-        for key in hidden.into_iter().rev() {
-            if self.first_beneath(&key).is_some() {
-                self.nodes.insert(key, implied(layer));
-            } else {
-                self.nodes.remove(&key);
-            }
+        for key in hidden.iter().rev() {
+            self.remove_if_empty(key);
+        }
+    }
+
+    fn remove_if_empty(&mut self, key: &[u8]) {
+        if self.nodes.range(bounds(key)).next().is_none() {
+            self.nodes.remove(key);
         }
     }
 
@@ -148,10 +144,6 @@ impl Tree {
     /// Returns what is beneath `key`, parents before children, siblings by the bytes of their names.
     pub(super) fn beneath<'a>(&'a self, key: &[u8]) -> impl Iterator<Item = (&'a [u8], &'a Node)> + use<'a> {
         self.nodes.range(bounds(key)).map(|(key, node)| (&key[..], node))
-    }
-
-    fn first_beneath(&self, key: &[u8]) -> Option<&[u8]> {
-        self.nodes.range(bounds(key)).next().map(|(key, _)| &key[..])
     }
 
     /// Returns what stands in the directory `key`, by the bytes of the names.

@@ -7,6 +7,9 @@
 //! tree/      a filesystem's directory form: scan, diff, apply, all beneath one root
 //! compress   gzip and zstd, bytes independent of the number of threads
 //! layer      entries → tar → diff_id → compressed → digest → blob, in one pass
+//! image      a manifest, its config and its layers, read and written together
+//! stack      the merged tree of layers, from their tars alone
+//! validate   every digest, size and diff_id derived again
 //! ```
 //!
 //! Nothing here talks to a network or starts a process; everything blocks.
@@ -18,7 +21,12 @@
 //! assert_eq!(empty.to_string().len(), "sha256:".len() + 64);
 //! ```
 
+pub mod compress;
+pub mod image;
+pub mod layer;
 pub mod oci;
+pub mod stack;
 pub mod store;
 pub mod tar;
 pub mod tree;
+pub mod validate;

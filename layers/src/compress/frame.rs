@@ -1,0 +1,93 @@
+//! What stands around the blocks: gzip's head and tail, zstd's empty frame; and the digest of the input.
+
+use std::io::{self, Write};
+
+use super::Compression;
+use super::block::Block;
+use crate::oci::{Digest, Hasher};
+
+/// No name, no time, no flags, unknown system: what Go's library writes, and nothing of this host.
+const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+/// A last deflate block, of fixed codes and without content. Standing alone, it leaves every block
+/// of input free to be anywhere in the stream.
+const DEFLATE_END: [u8; 2] = [3, 0];
+
+/// A zstd frame of no bytes (single segment, one empty raw block): no frame at all would not be zstd.
+const ZSTD_EMPTY: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0];
+
+/// The inner writer, and what must be remembered of the blocks written so far.
+pub(super) struct Frame<W> {
+    writer: W,
+    compression: Compression,
+    input: Option<Hasher>,
+    crc: crc32fast::Hasher,
+    size: u64,
+    blocks: u64,
+}
+
+/// A stream that was written to its end.
+pub struct Finished<W> {
+    /// The inner writer, not flushed.
+    pub writer: W,
+    /// Digest of the input, if it was asked for.
+    pub input: Option<Digest>,
+    /// Bytes of input.
+    pub input_size: u64,
+}
+
+impl<W: Write> Frame<W> {
+    pub(super) fn new(compression: Compression, writer: W) -> Self {
+        Self { writer, compression, input: None, crc: crc32fast::Hasher::new(), size: 0, blocks: 0 }
+    }
+
+    /// Has the input hashed, from here on.
+    pub(super) fn hash_input(&mut self, hasher: Hasher) {
+        self.input = Some(hasher);
+    }
+
+    /// Returns how many blocks were written.
+    pub(super) fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Writes the next block. Blocks must come in order.
+    pub(super) fn take(&mut self, block: &Block) -> io::Result<()> {
+        if let Some(hasher) = &mut self.input {
+            hasher.update(&block.input);
+        }
+        self.size += block.input.len() as u64;
+        match self.compression {
+            Compression::None => self.writer.write_all(&block.input)?,
+            Compression::Gzip { .. } => {
+                if self.blocks == 0 {
+                    self.writer.write_all(&GZIP_HEAD)?;
+                }
+                self.crc.combine(&block.crc);
+                self.writer.write_all(&block.output)?;
+            }
+            Compression::Zstd { .. } => self.writer.write_all(&block.output)?,
+        }
+        self.blocks += 1;
+        Ok(())
+    }
+
+    /// Writes what ends the format.
+    pub(super) fn finish(mut self) -> io::Result<Finished<W>> {
+        match self.compression {
+            Compression::None => {}
+            Compression::Gzip { .. } => {
+                if self.blocks == 0 {
+                    self.writer.write_all(&GZIP_HEAD)?;
+                }
+                self.writer.write_all(&DEFLATE_END)?;
+                self.writer.write_all(&self.crc.finalize().to_le_bytes())?;
+                // ISIZE is the size modulo 2^32 (RFC 1952, 2.3.1).
+                self.writer.write_all(&(self.size as u32).to_le_bytes())?;
+            }
+            Compression::Zstd { .. } if self.blocks == 0 => self.writer.write_all(&ZSTD_EMPTY)?,
+            Compression::Zstd { .. } => {}
+        }
+        Ok(Finished { writer: self.writer, input: self.input.map(Hasher::finish), input_size: self.size })
+    }
+}

@@ -67,6 +67,14 @@ impl Layer<'_> {
                 }
                 Ok(())
             }
+            // Overlayfs never asks whether a root is opaque: each name below is hidden by itself.
+            Whiteouts::Overlay { namespace, lower } if path.is_empty() => {
+                let directory = self.make_directory(path)?;
+                for name in lower.map_or(Ok(Vec::new()), |lower| lower.names(path))? {
+                    self.mark_hidden(&directory, &name, &name, namespace)?;
+                }
+                Ok(())
+            }
             Whiteouts::Overlay { namespace, .. } => {
                 let directory = self.make_directory(path)?;
                 self.make_opaque(&directory, b"", path, namespace)

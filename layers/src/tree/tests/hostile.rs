@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use super::{
     Applied, ApplyError, Devices, OPTIONS, Options, Ownership, Root, apply_bytes, apply_to, archive,
     directory, file, hardlink, own, paths, symlink,
@@ -278,19 +280,16 @@ fn a_capability_without_the_right_to_it_is_reported() {
 fn a_directory_swapped_for_a_link_meanwhile_leads_nowhere() {
     let arena = arena();
     let root = arena.path().join("root");
-    std::fs::create_dir(root.join("real")).unwrap();
+    std::fs::create_dir(root.join("swapped")).unwrap();
     std::os::unix::fs::symlink("../outside", root.join("link")).unwrap();
     let members: Vec<_> = (0..40).map(|number| file(&format!("swapped/{number}"), "x")).collect();
     let bytes = archive(&members);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let (one, other) = (root.join("swapped"), root.join("link"));
             while !done.load(Ordering::Relaxed) {
-                for name in ["link", "real"] {
-                    // Both may be missing for a moment: the layer makes the directory itself then.
-                    let _ = std::fs::rename(root.join(name), root.join("swapped"));
-                    let _ = std::fs::rename(root.join("swapped"), root.join(name));
-                }
+                renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
             }
         });
         for _ in 0..300 {

@@ -217,6 +217,15 @@ fn without_times(tree: &Path) -> Vec<(String, u32, u64)> {
 }
 
 #[test]
+fn an_opaque_root_hides_every_lower_name() {
+    let lower = tree(&[directory("a"), file("a/x", ""), file("b", ""), directory("c"), file("c/old", "")]);
+    let members = [directory("a"), file("a/y", ""), opaque(""), directory("c"), file("c/new", "")];
+    let upper = snapshot(&members, Some(&stack(&[lower.path()])));
+    let Some(mounted) = Mount::new(&[upper.path(), lower.path()]) else { return };
+    assert_eq!(paths(&mounted.merged()), ["a", "a/y", "c", "c/new"]);
+}
+
+#[test]
 fn layers_applied_as_lower_directories_mount_to_the_same_tree() {
     let layers: [&[Member]; 3] = [
         &[

@@ -8,6 +8,7 @@
 //! Everything blocks, on plain threads.
 
 pub mod dockerfile;
+pub mod exec;
 pub mod fetch;
 pub mod plan;
 

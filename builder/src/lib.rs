@@ -11,5 +11,6 @@ pub mod dockerfile;
 pub mod exec;
 pub mod fetch;
 pub mod plan;
+pub mod snapshot;
 
 pub use fetch::{Fetch, FetchError, Fetched};

@@ -29,6 +29,7 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
         ("a_dangling_resolver_link_is_followed_in_the_image", a_dangling_resolver_link_is_followed_in_the_image),
         ("what_the_program_did_beside_a_stub_keeps_its_time", what_the_program_did_beside_a_stub_keeps_its_time),
         ("mounts_of_the_caller_are_seen", mounts_of_the_caller_are_seen),
+        ("a_file_can_lie_in_dev", a_file_can_lie_in_dev),
         ("a_read_only_bind_is_read_only", a_read_only_bind_is_read_only),
         ("a_plain_directory_serves_as_root", a_plain_directory_serves_as_root),
         ("without_network_there_is_only_loopback", without_network_there_is_only_loopback),
@@ -203,6 +204,18 @@ fn mounts_of_the_caller_are_seen() {
         Mount { target: "/scratch".to_owned(), source: Source::Tmpfs { size_bytes: Some(1 << 20) } },
     ];
     assert_eq!(ran(&process).unwrap().text(), "from the hosthidden\n400");
+    assert_eq!(paths(&room.upper()), ["etc"]);
+}
+
+fn a_file_can_lie_in_dev() {
+    // Where a heredoc of RUN goes that begins with #!.
+    let room = Room::busybox();
+    let mut process = room.process(&["/dev/pipes/EOF"]);
+    process.mounts = vec![Mount {
+        target: "/dev/pipes/EOF".to_owned(),
+        source: Source::File { content: b"#!/bin/sh\necho from a script\n".to_vec(), mode: 0o755 },
+    }];
+    assert_eq!(ran(&process).unwrap().text(), "from a script");
     assert_eq!(paths(&room.upper()), ["etc"]);
 }
 

@@ -7,6 +7,7 @@ mod bench;
 mod contained;
 mod crash;
 mod given;
+mod layers;
 mod probe;
 mod room;
 mod streams;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     if !is_root {
         eprintln!("SKIPPED: every test of the sandbox needs root, and this is not root");
     }
-    let tests = [given::tests(), contained::tests(), streams::tests(), crash::tests()];
+    let tests = [given::tests(), contained::tests(), streams::tests(), layers::tests(), crash::tests()];
     let tests = tests.into_iter().flatten().map(|(name, test): (&str, fn())| {
         let run = move || {
             test();

@@ -39,17 +39,7 @@ impl Room {
     /// An image with busybox and its applets, two users, a /tmp; no /proc, /sys, /dev, no /etc/hosts.
     pub(crate) fn busybox() -> Self {
         let room = Self::scratch();
-        for name in ["bin", "etc", "tmp", "root"] {
-            fs::create_dir(room.lower().join(name)).unwrap();
-        }
-        fs::set_permissions(room.lower().join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
-        fs::copy("/bin/busybox", room.lower().join("bin/busybox")).expect("install busybox-static");
-        let applets = Command::new("/bin/busybox").arg("--list").output().unwrap().stdout;
-        for applet in String::from_utf8(applets).unwrap().lines().filter(|name| *name != "busybox") {
-            symlink("busybox", room.lower().join("bin").join(applet)).unwrap();
-        }
-        fs::write(room.lower().join("etc/passwd"), PASSWD).unwrap();
-        fs::write(room.lower().join("etc/group"), GROUP).unwrap();
+        install_busybox(&room.lower());
         room
     }
 
@@ -80,6 +70,21 @@ impl Room {
     pub(crate) fn shell(&self, script: &str) -> Ran {
         ran(&self.process(&["/bin/sh", "-c", script])).unwrap()
     }
+}
+
+/// Puts busybox with its applets into `root`, two users and a /tmp.
+pub(crate) fn install_busybox(root: &Path) {
+    for name in ["bin", "etc", "tmp", "root"] {
+        fs::create_dir(root.join(name)).unwrap();
+    }
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::copy("/bin/busybox", root.join("bin/busybox")).expect("install busybox-static");
+    let applets = Command::new("/bin/busybox").arg("--list").output().unwrap().stdout;
+    for applet in String::from_utf8(applets).unwrap().lines().filter(|name| *name != "busybox") {
+        symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+    fs::write(root.join("etc/passwd"), PASSWD).unwrap();
+    fs::write(root.join("etc/group"), GROUP).unwrap();
 }
 
 /// The process of a room that another process made.

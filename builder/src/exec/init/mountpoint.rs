@@ -48,6 +48,7 @@ struct Stub {
 /// What happens to the directories that a walk has to make.
 enum Making<'a> {
     Stub,
+    Inner,
     Lasting(&'a Identity),
 }
 
@@ -60,6 +61,12 @@ impl<'root> Mountpoints<'root> {
     /// Returns where `target` is, relative to the root and without symbolic links, made if it lacks.
     pub(super) fn place(&mut self, target: &str, kind: Kind) -> Result<PathBuf, Failure> {
         self.walk(target, kind, &Making::Stub)
+    }
+
+    /// Makes a place inside another mount, which takes it away when it ends.
+    pub(super) fn inner(&mut self, place: &Path, kind: Kind) -> Result<(), Failure> {
+        let target = place.display().to_string();
+        self.walk(&target, kind, &Making::Inner).map(|_| ())
     }
 
     /// Makes the working directory and its parents for good, owned by the user, if it lacks.
@@ -150,6 +157,7 @@ impl<'root> Mountpoints<'root> {
                 utimensat(&parent, ".", &before, AtFlags::empty())?;
                 self.made.push(Stub { parent, name: name.to_owned(), kind });
             }
+            Making::Inner => {}
             Making::Lasting(owner) => {
                 let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
                 chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;

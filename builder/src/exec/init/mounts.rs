@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::Errno as Kernel;
@@ -17,7 +17,7 @@ use rustix::mount::{
 };
 use rustix::process::fchdir;
 
-use crate::exec::failure::{Failure, OrFail};
+use crate::exec::failure::{Errno, Failure, OrFail};
 use crate::exec::{Access, Mount, Source, sys};
 
 use super::devices;
@@ -74,15 +74,16 @@ impl Planned {
         Ok(Self { items })
     }
 
-    /// Finds or makes the mount points.
+    /// Finds or makes the mount points, but for those that lie in another mount.
     pub(super) fn place(&mut self, mountpoints: &mut Mountpoints<'_>) -> Result<(), Failure> {
-        for item in &mut self.items {
-            let kind = match &item.what {
-                What::File { .. } => Kind::File,
-                What::Detached(_, kind) => *kind,
-                _ => Kind::Directory,
+        for number in 0..self.items.len() {
+            let (before, rest) = self.items.split_at_mut(number);
+            let item = &mut rest[0];
+            let outer = before.iter().rev().find_map(|outer| outer.inside(&item.target));
+            item.place = match outer {
+                Some(place) => place,
+                None => mountpoints.place(&item.target, item.what.kind())?,
             };
-            item.place = mountpoints.place(&item.target, kind)?;
         }
         Ok(())
     }
@@ -93,7 +94,7 @@ impl Planned {
         materialise(root, &mut items)?;
         let (mut proc, mut sys, mut dev) = (None, None, None);
         for Item { target, place, what } in items {
-            let place = open_place(root, &place)?;
+            let place = reach(root, &place, what.kind())?;
             match what {
                 What::Proc => proc = Some(mount_filesystem("proc", &[], quiet(), &place)?),
                 What::Sys => {
@@ -113,7 +114,37 @@ impl Planned {
     }
 }
 
-fn clone(path: &std::path::Path, access: Access) -> Result<What, Failure> {
+impl Item {
+    /// Returns where `target` is if it lies in what this item mounts.
+    fn inside(&self, target: &str) -> Option<PathBuf> {
+        let rest = Path::new(target).strip_prefix(&self.target).ok()?;
+        let plain = rest.components().all(|component| matches!(component, Component::Normal(_)));
+        (plain && rest.components().next().is_some()).then(|| self.place.join(rest))
+    }
+}
+
+impl What {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::File { .. } => Kind::File,
+            Self::Detached(_, kind) => *kind,
+            _ => Kind::Directory,
+        }
+    }
+}
+
+/// Opens a mount point, which is made if it lies in another mount and lacks there.
+fn reach(root: &OwnedFd, place: &Path, kind: Kind) -> Result<OwnedFd, Failure> {
+    match open_place(root, place) {
+        Err(Failure::Io { errno: Errno(libc::ENOENT), .. }) => {
+            Mountpoints::new(root.as_fd()).inner(place, kind)?;
+            open_place(root, place)
+        }
+        other => other,
+    }
+}
+
+fn clone(path: &Path, access: Access) -> Result<What, Failure> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let mount = open_tree(CWD, path, flags).or_fail("clone the mount of", path)?;
     if access == Access::ReadOnly {

@@ -1,0 +1,132 @@
+//! Layers unpacked, and the root that a RUN sees made of them.
+//!
+//! ```text
+//! unpack(layer)        tar ──────────────▶ snapshot of the layer           once, whoever needs it first
+//! prepare(chain)       snapshots ────────▶ Active: a root to run in        nothing is mounted yet
+//! commit(active, id)   what was written ─▶ snapshot of the new layer       without unpacking it again
+//! drop(active)         gone
+//! ```
+//!
+//! All of this can be rebuilt from the store. Several processes share it.
+
+mod claim;
+mod marker;
+mod overlay;
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use oxbox_layers::oci::DiffId;
+
+use crate::exec::Root;
+
+pub use overlay::Overlay;
+
+/// Keeps unpacked layers and makes roots of them. Shared by threads and by processes.
+pub trait Snapshotter: Send + Sync {
+    /// Returns whether the layer is here, whole. Until [`Snapshotter::prepare`] returned, another
+    /// process may remove what is here.
+    fn contains(&self, layer: &DiffId) -> Result<bool, SnapshotError>;
+
+    /// Unpacks a layer unless it is here; `open` yields its uncompressed tar and may not be called.
+    ///
+    /// Atomic: others see the whole layer or none. A second caller waits for the first and then finds
+    /// it done. The tar is not verified against the diff_id: that is for whoever put it into the store.
+    fn unpack(&self, layer: &DiffId, open: &mut OpenLayer<'_>) -> Result<(), SnapshotError>;
+
+    /// Makes a root of layers, the lowest first; of none, an empty one.
+    ///
+    /// As long as the [`Active`] lives its layers cannot be removed.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::Missing`] for the lowest layer that is not here: unpack it and try again.
+    fn prepare(&self, chain: &[DiffId]) -> Result<Active, SnapshotError>;
+
+    /// Keeps what was written in `active` as the snapshot of `layer`, the diff_id that its changes
+    /// were written down as. If that is here already, `active` is discarded.
+    fn commit(&self, active: Active, layer: &DiffId) -> Result<(), SnapshotError>;
+
+    /// Removes a layer; `false` if it was not here.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::InUse`] while an [`Active`] of any process stands on it.
+    fn remove(&self, layer: &DiffId) -> Result<bool, SnapshotError>;
+
+    /// Removes what dead processes left behind. For the start of a process; may be repeated.
+    fn sweep(&self) -> Result<Swept, SnapshotError>;
+}
+
+/// Yields the uncompressed tar of a layer.
+pub type OpenLayer<'a> = dyn FnMut() -> io::Result<Box<dyn Read>> + 'a;
+
+/// A root to run in, and what is written there. Dropping it discards that.
+#[derive(Debug)]
+pub struct Active {
+    root: Root,
+    upper: PathBuf,
+    lowers: Vec<PathBuf>,
+    claim: claim::Claim,
+}
+
+impl Active {
+    /// Returns the root as the sandbox mounts it. Several programs may run in it, one after another.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Returns the directory that takes the changes.
+    pub fn upper(&self) -> &Path {
+        &self.upper
+    }
+
+    /// Returns the directories beneath it, topmost first.
+    pub fn lowers(&self) -> &[PathBuf] {
+        &self.lowers
+    }
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Unfinished work of dead processes that was removed.
+    pub abandoned: usize,
+    /// Snapshots removed because the machine went down before they were surely on disk.
+    pub doubtful: usize,
+}
+
+/// Why a snapshot could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The layer was never unpacked here, or was removed since.
+    #[error("layer {layer} is not unpacked")]
+    Missing {
+        /// Which.
+        layer: DiffId,
+    },
+    /// A running step stands on the layer.
+    #[error("layer {layer} is in use by {user}", user = .user.display())]
+    InUse {
+        /// Which.
+        layer: DiffId,
+        /// Directory of the step.
+        user: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {verb} {path}", path = .path.display())]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Names verb and path of an io error.
+fn io_error<E: Into<io::Error>>(verb: &'static str, path: &Path) -> impl FnOnce(E) -> SnapshotError {
+    move |error| SnapshotError::Io { verb, path: path.to_owned(), source: error.into() }
+}

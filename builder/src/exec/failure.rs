@@ -24,13 +24,13 @@ pub enum Failure {
         errno: Errno,
     },
     /// The layers of the root could not be stacked.
-    #[error("cannot mount {layers} layers as an overlay at {mountpoint}: {}", .reason.as_deref().unwrap_or("the kernel gave no reason"))]
+    #[error("cannot stack {layers} layers: {option}{}", .reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})")))]
     Overlay {
         /// How many lower directories there were.
         layers: usize,
-        /// Where it was to be mounted.
-        mountpoint: String,
-        /// What the kernel wrote into the context's log.
+        /// What overlayfs was told when it refused.
+        option: String,
+        /// What the kernel wrote into the mount's log, if anything.
         reason: Option<String>,
         /// The kernel's answer.
         #[source]
@@ -114,9 +114,9 @@ impl Failure {
                 Some("a dynamic program needs its ld.so in the image, a script the program after its #!")
             }
             Self::NotExecutable { .. } => Some("chmod +x it, or COPY --chmod=755"),
-            Self::WrongFormat { .. } => {
-                Some("a foreign architecture needs binfmt_misc and qemu-user on this host; a script needs a #! line")
-            }
+            Self::WrongFormat { .. } => Some(
+                "a foreign architecture needs binfmt_misc and qemu-user on this host; a script needs a #! line",
+            ),
             Self::UnknownUser { .. } | Self::UnknownGroup { .. } => {
                 Some("create it in an earlier RUN (useradd, adduser), or give numbers")
             }

@@ -38,10 +38,8 @@ pub(super) fn mounts(process: &Process, resolver: &str) -> Vec<Mount> {
 }
 
 fn table(process: &Process) -> String {
-    let mut table = format!(
-        "127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-        process.hostname
-    );
+    let mut table =
+        format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", process.hostname);
     for (name, address) in &process.hosts {
         table.push_str(&format!("{address}\t{name}\n"));
     }

@@ -1,9 +1,10 @@
 //! Passes a signal on to every program that runs in a sandbox.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::plan;
 
 /// A handle for whoever catches Ctrl-C; clones are the same handle.
 #[derive(Debug, Clone, Default)]
@@ -37,9 +38,9 @@ impl Interrupt {
     pub fn send(&self, signal: u8) {
         let mut state = self.lock();
         state.sent = true;
-        for socket in state.running.values_mut() {
+        for socket in state.running.values() {
             // An error means that this sandbox ended just now, which is what the signal was for.
-            let _ = socket.write_all(&[signal]);
+            let _ = plan::write(socket, &[signal]);
         }
     }
 

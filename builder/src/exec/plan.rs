@@ -7,8 +7,10 @@
 //!
 //! The end of the builder's half means that it is gone: the sandbox goes too.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 
+use rustix::net::{self, SendFlags};
 use serde::{Deserialize, Serialize};
 
 use super::{Exit, Failure, Process};
@@ -38,13 +40,25 @@ pub(super) enum Outcome {
 }
 
 /// Sends a plan.
-pub(super) fn send(plan: &Plan, mut socket: impl Write) -> io::Result<()> {
+pub(super) fn send(plan: &Plan, socket: &UnixStream) -> io::Result<()> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, plan)?;
     let length = u32::try_from(frame.len() - 4).ok().filter(|&length| length <= MAX_PLAN_BYTES);
     let length = length.ok_or_else(|| io::Error::from_raw_os_error(libc::EMSGSIZE))?;
     frame[..4].copy_from_slice(&length.to_le_bytes());
-    socket.write_all(&frame)
+    write(socket, &frame)
+}
+
+/// Writes all of `bytes`; a peer that is gone is an error and not a SIGPIPE.
+pub(super) fn write(socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match net::send(socket, bytes, SendFlags::NOSIGNAL) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Receives a plan, and nothing of what follows it.

@@ -82,9 +82,10 @@ pub fn run(
     line: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Exit, ExecError> {
     let control = |verb| move |source| ExecError::Control { verb, source };
+    if interrupt.is_sent() {
+        return Err(ExecError::Interrupted);
+    }
     let (socket, theirs) = UnixStream::pair().map_err(control("make a socket for"))?;
-    let registered = socket.try_clone().map_err(control("keep a handle of"))?;
-    let registration = interrupt.register(registered).ok_or(ExecError::Interrupted)?;
     let mut child = start(theirs)?;
     let plan = Plan {
         parent: rustix::process::getpid().as_raw_nonzero().get(),
@@ -93,11 +94,20 @@ pub fn run(
     };
     // An init that failed early closes its end; its outcome says why, so that comes first.
     let sent = plan::send(&plan, &socket);
-    let outcome = listen(&mut child, &socket, line);
-    drop(registration);
+    let registered = socket.try_clone().map_err(control("keep a handle of"));
+    // Not before the plan is through: a signal is a byte on the same socket.
+    let registration = registered.map(|socket| interrupt.register(socket));
+    let outcome = match registration {
+        Ok(Some(_registration)) => listen(&mut child, &socket, line).map_err(control("listen to")),
+        Ok(None) => Err(ExecError::Interrupted),
+        Err(error) => Err(error),
+    };
+    if outcome.is_err() {
+        // With the init all that it started ends. If it is gone already, so much the better.
+        let _ = child.kill();
+    }
     let status = child.wait().map_err(control("wait for"))?;
-    let outcome = outcome.map_err(control("listen to"))?;
-    match serde_json::from_slice(&outcome) {
+    match serde_json::from_slice(&outcome?) {
         Ok(Outcome::Ended(exit)) => Ok(exit),
         Ok(Outcome::Failed(failure)) => Err(ExecError::Failed(failure)),
         Err(_) => {

@@ -34,7 +34,9 @@ pub(super) fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
         // SAFETY: ends the process; nothing after it runs. Skips what `exit` would flush twice.
         unsafe { libc::_exit(code) }
     }
-    Pid::from_raw(pid).filter(|pid| !pid.is_init() && pid.as_raw_nonzero().get() > 0).ok_or_else(io::Error::last_os_error)
+    Pid::from_raw(pid)
+        .filter(|pid| !pid.is_init() && pid.as_raw_nonzero().get() > 0)
+        .ok_or_else(io::Error::last_os_error)
 }
 
 /// Leaves the namespaces named by `flags` for new ones.
@@ -75,7 +77,12 @@ pub(super) fn load_seccomp(program: &[sock_filter]) -> io::Result<()> {
     let program = Program { length, filter: program.as_ptr() };
     // SAFETY: the kernel copies `length` instructions out of the slice, which outlives the call.
     let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0 as libc::c_ulong, &raw const program)
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0 as libc::c_ulong,
+            &raw const program,
+        )
     };
     check(result)
 }
@@ -106,7 +113,13 @@ pub(super) fn reset_signals() {
     // is fixed are refused and skipped. The mask is initialised before it is read.
     unsafe {
         for signal in 1..=LAST {
-            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), ptr::null::<u64>(), size_of::<u64>());
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                ptr::null::<u64>(),
+                size_of::<u64>(),
+            );
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
@@ -116,9 +129,8 @@ pub(super) fn reset_signals() {
 
 /// Becomes the program at `path`; returns only to say why not.
 pub(super) fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> io::Error {
-    let pointers = |list: &[&CStr]| -> Vec<_> {
-        list.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
-    };
+    let pointers =
+        |list: &[&CStr]| -> Vec<_> { list.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect() };
     let (arguments, environment) = (pointers(arguments), pointers(environment));
     // SAFETY: both arrays end with a null pointer and their strings outlive the call.
     unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };

@@ -172,7 +172,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_an_error() {
         assert_eq!(find("nobody", PASSWD, GROUP), Err(Failure::UnknownUser { user: "nobody".to_owned() }));
-        assert_eq!(find("web:wheel", PASSWD, GROUP), Err(Failure::UnknownGroup { group: "wheel".to_owned() }));
+        assert_eq!(
+            find("web:wheel", PASSWD, GROUP),
+            Err(Failure::UnknownGroup { group: "wheel".to_owned() })
+        );
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Layers unpacked, and the root that a RUN sees made of them.
 //!
 //! ```text
-//! unpack(layer)        tar ──────────────▶ snapshot of the layer           once, whoever needs it first
+//! unpack(chain)        tar ──────────────▶ snapshot of its topmost layer   once, whoever needs it first
 //! prepare(chain)       snapshots ────────▶ Active: a root to run in        nothing is mounted yet
 //! commit(active, id)   what was written ─▶ snapshot of the new layer       without unpacking it again
 //! drop(active)         gone
 //! ```
+//!
+//! A snapshot is of a layer on a chain of others, and named by the chain_id: a layer that writes into
+//! `opt/tool` without an entry for `opt` means the `opt` of the layers below, with its owner and mode,
+//! or what a link there leads to.
 //!
 //! All of this can be rebuilt from the store. Several processes share it.
 
@@ -16,7 +20,7 @@ mod overlay;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use oxbox_layers::oci::DiffId;
+use oxbox_layers::oci::{ChainId, DiffId};
 
 use crate::exec::Root;
 
@@ -24,19 +28,24 @@ pub use overlay::Overlay;
 
 /// Keeps unpacked layers and makes roots of them. Shared by threads and by processes.
 pub trait Snapshotter: Send + Sync {
-    /// Returns whether the layer is here, whole. Until [`Snapshotter::prepare`] returned, another
-    /// process may remove what is here.
-    fn contains(&self, layer: &DiffId) -> Result<bool, SnapshotError>;
+    /// Returns how many layers of the chain, from the lowest, are here whole. Until
+    /// [`Snapshotter::prepare`] returned, another process may remove what is here.
+    fn unpacked(&self, chain: &[DiffId]) -> Result<usize, SnapshotError>;
 
-    /// Unpacks a layer unless it is here; `open` yields its uncompressed tar and may not be called.
+    /// Unpacks the topmost layer of a chain unless it is here; `open` yields its uncompressed tar and
+    /// may not be called.
     ///
     /// Atomic: others see the whole layer or none. A second caller waits for the first and then finds
     /// it done. The tar is not verified against the diff_id: that is for whoever put it into the store.
-    fn unpack(&self, layer: &DiffId, open: &mut OpenLayer<'_>) -> Result<(), SnapshotError>;
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::Missing`] for the lowest layer below that is not here.
+    fn unpack(&self, chain: &[DiffId], open: &mut OpenLayer<'_>) -> Result<(), SnapshotError>;
 
     /// Makes a root of layers, the lowest first; of none, an empty one.
     ///
-    /// As long as the [`Active`] lives its layers cannot be removed.
+    /// As long as the [`Active`] lives its layers are not pruned.
     ///
     /// # Errors
     ///
@@ -47,12 +56,9 @@ pub trait Snapshotter: Send + Sync {
     /// were written down as. If that is here already, `active` is discarded.
     fn commit(&self, active: Active, layer: &DiffId) -> Result<(), SnapshotError>;
 
-    /// Removes a layer; `false` if it was not here.
-    ///
-    /// # Errors
-    ///
-    /// [`SnapshotError::InUse`] while an [`Active`] of any process stands on it.
-    fn remove(&self, layer: &DiffId) -> Result<bool, SnapshotError>;
+    /// Removes every snapshot that `keep` says no to and no [`Active`] of any process stands on;
+    /// returns how many. May be repeated.
+    fn prune(&self, keep: &mut dyn FnMut(&ChainId) -> bool) -> Result<usize, SnapshotError>;
 
     /// Removes what dead processes left behind. For the start of a process; may be repeated.
     fn sweep(&self) -> Result<Swept, SnapshotError>;
@@ -67,6 +73,7 @@ pub struct Active {
     root: Root,
     upper: PathBuf,
     lowers: Vec<PathBuf>,
+    chain: Option<ChainId>,
     claim: claim::Claim,
 }
 
@@ -104,14 +111,6 @@ pub enum SnapshotError {
     Missing {
         /// Which.
         layer: DiffId,
-    },
-    /// A running step stands on the layer.
-    #[error("layer {layer} is in use by {user}", user = .user.display())]
-    InUse {
-        /// Which.
-        layer: DiffId,
-        /// Directory of the step.
-        user: PathBuf,
     },
     /// The system refused.
     #[error("cannot {verb} {path}", path = .path.display())]

@@ -2,24 +2,25 @@
 //!
 //! ```text
 //! $ROOT/snapshots/                       0700: layers hold setuid programs
-//!   <diff_id hex>/fs/                    one layer: devices 0:0 for what it hides, opaque directories marked
-//!   <diff_id hex>/unpacked               see marker.rs
+//!   <chain_id hex>/fs/                   one layer: devices 0:0 for what it hides, opaque directories marked
+//!   <chain_id hex>/unpacked              see marker.rs
 //!   active/<pid>-<number>/fs/            what a step writes, or a layer that is being unpacked
 //!   active/<pid>-<number>/{work,merged}  what the kernel wants besides
-//!   active/<pid>-<number>/lowers         the layers a step stands on, one hex a line
-//! $ROOT/locks/snapshots                  shared while a step takes its layers, exclusive while one is removed
-//! $ROOT/locks/snapshot-<diff_id hex>     held while the layer is unpacked
+//!   active/<pid>-<number>/lowers         the snapshots a step stands on, one hex a line
+//! $ROOT/locks/snapshots                  shared while a step takes its layers, exclusive while one is pruned
+//! $ROOT/locks/snapshot-<chain_id hex>    held while the layer is unpacked
 //! ```
 //!
 //! Nothing is mounted here. The sandbox does that in its own mount namespace, from [`Active::root`].
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oxbox_layers::oci::DiffId;
+use oxbox_layers::oci::{ChainId, DiffId};
 use rustix::fs::{FlockOperation, flock, syncfs};
 
 use super::claim::{self, Claim};
@@ -56,7 +57,7 @@ impl Overlay {
         Ok(Self { snapshots, active, locks, boot: marker::boot_id()? })
     }
 
-    fn place(&self, layer: &DiffId) -> PathBuf {
+    fn place(&self, layer: &ChainId) -> PathBuf {
         self.snapshots.join(layer.0.hex())
     }
 
@@ -67,12 +68,12 @@ impl Overlay {
         Ok(file)
     }
 
-    fn lock_layer(&self, layer: &DiffId) -> Result<File, SnapshotError> {
+    fn lock_layer(&self, layer: &ChainId) -> Result<File, SnapshotError> {
         self.lock(&format!("snapshot-{}", layer.0.hex()), FlockOperation::LockExclusive)
     }
 
     /// Returns the marker of a layer that is here and can be believed.
-    fn believed(&self, layer: &DiffId) -> Result<Option<Marker>, SnapshotError> {
+    fn believed(&self, layer: &ChainId) -> Result<Option<Marker>, SnapshotError> {
         let marker = Marker::read(&self.place(layer))?;
         Ok(marker.filter(|marker| marker.trust(&self.boot) != Trust::Lost))
     }
@@ -80,7 +81,7 @@ impl Overlay {
     /// Makes the snapshot of a layer of what `fill` puts into a directory.
     fn make(
         &self,
-        layer: &DiffId,
+        layer: &ChainId,
         fill: &mut dyn FnMut(&Path) -> Result<RootEntry, SnapshotError>,
     ) -> Result<(), SnapshotError> {
         let _lock = self.lock_layer(layer)?;
@@ -95,7 +96,7 @@ impl Overlay {
     }
 
     /// Puts a claim into the place of a layer, whose lock is held.
-    fn publish(&self, claim: Claim, layer: &DiffId, root: RootEntry) -> Result<(), SnapshotError> {
+    fn publish(&self, claim: Claim, layer: &ChainId, root: RootEntry) -> Result<(), SnapshotError> {
         Marker::new(&self.boot, root).write(claim.path())?;
         let place = self.place(layer);
         if place.exists() {
@@ -115,29 +116,43 @@ impl Overlay {
         }
     }
 
-    /// Writes down what a step stands on, so that nobody removes it, and checks that it is there.
-    fn take(&self, claim: &Claim, chain: &[DiffId]) -> Result<Vec<Marker>, SnapshotError> {
+    /// Writes down what a step stands on, so that nobody prunes it, and checks that it is there.
+    fn take(&self, claim: &Claim, chain: &[DiffId]) -> Result<Vec<(PathBuf, Marker)>, SnapshotError> {
         let _lock = self.lock("snapshots", FlockOperation::LockShared)?;
-        let list: String = chain.iter().map(|layer| layer.0.hex() + "\n").collect();
+        let names = chain_ids(chain);
+        let list: String = names.iter().map(|name| name.0.hex() + "\n").collect();
         let path = claim.path().join("lowers");
         fs::write(&path, list).map_err(io_error("write", &path))?;
-        chain
-            .iter()
-            .map(|layer| self.believed(layer)?.ok_or(SnapshotError::Missing { layer: *layer }))
-            .collect()
+        let taken = names.iter().zip(chain).map(|(name, layer)| {
+            let marker = self.believed(name)?.ok_or(SnapshotError::Missing { layer: *layer })?;
+            Ok((self.place(name).join("fs"), marker))
+        });
+        taken.collect()
     }
 
-    /// Returns the directory of a living step that stands on `layer`.
-    fn user_of(&self, layer: &DiffId) -> Result<Option<PathBuf>, SnapshotError> {
-        let hex = layer.0.hex();
+    /// Returns the names of all snapshots that living steps stand on.
+    fn in_use(&self) -> Result<HashSet<String>, SnapshotError> {
+        let mut used = HashSet::new();
         for path in claim::directories(&self.active)? {
             // A claim without a list is an unpacking, or just going away.
             let list = fs::read_to_string(path.join("lowers")).unwrap_or_default();
-            if list.lines().any(|line| line == hex) {
-                return Ok(Some(path));
+            used.extend(list.lines().map(str::to_owned));
+        }
+        Ok(used)
+    }
+
+    /// Takes every snapshot out of its place that nobody uses and `keep` says no to.
+    fn set_aside_unless(&self, keep: &mut dyn FnMut(&ChainId) -> bool) -> Result<Vec<Claim>, SnapshotError> {
+        let _lock = self.lock("snapshots", FlockOperation::LockExclusive)?;
+        let used = self.in_use()?;
+        let mut aside = Vec::new();
+        for path in claim::directories(&self.snapshots)? {
+            let Some((name, layer)) = named(&path) else { continue };
+            if !used.contains(name) && !keep(&layer) {
+                aside.extend(self.set_aside(&path)?);
             }
         }
-        Ok(None)
+        Ok(aside)
     }
 
     /// Describes the mount: relative to the snapshots, for the kernel takes 255 bytes of each path.
@@ -172,35 +187,47 @@ impl Overlay {
 }
 
 impl Snapshotter for Overlay {
-    fn contains(&self, layer: &DiffId) -> Result<bool, SnapshotError> {
-        self.believed(layer).map(|marker| marker.is_some())
+    fn unpacked(&self, chain: &[DiffId]) -> Result<usize, SnapshotError> {
+        for (count, layer) in chain_ids(chain).iter().enumerate() {
+            if self.believed(layer)?.is_none() {
+                return Ok(count);
+            }
+        }
+        Ok(chain.len())
     }
 
-    fn unpack(&self, layer: &DiffId, open: &mut OpenLayer<'_>) -> Result<(), SnapshotError> {
-        self.make(layer, &mut |directory| unpack_into(directory, open))
+    fn unpack(&self, chain: &[DiffId], open: &mut OpenLayer<'_>) -> Result<(), SnapshotError> {
+        let Some(layer) = ChainId::of(chain) else { return Ok(()) };
+        self.make(&layer, &mut |directory| {
+            // Also keeps them from being pruned meanwhile.
+            let below = self.prepare(&chain[..chain.len() - 1])?;
+            unpack_into(directory, below.lowers(), open)
+        })
     }
 
     fn prepare(&self, chain: &[DiffId]) -> Result<Active, SnapshotError> {
         let claim = Claim::new(&self.active)?;
-        let markers = self.take(&claim, chain)?;
+        let mut taken = self.take(&claim, chain)?;
+        taken.reverse();
         for name in ["fs", "work", "merged"] {
             let directory = claim.path().join(name);
             fs::create_dir(&directory).map_err(io_error("make", &directory))?;
         }
         let upper = claim.path().join("fs");
-        let speaking = chain.iter().zip(&markers).rev().find(|(_, marker)| marker.root == RootEntry::Own);
-        dress(&upper, speaking.map(|(layer, _)| self.place(layer).join("fs")).as_deref())?;
-        let lowers: Vec<_> = chain.iter().rev().map(|layer| self.place(layer).join("fs")).collect();
+        let speaking = taken.iter().find(|(_, marker)| marker.root == RootEntry::Own);
+        dress(&upper, speaking.map(|(lower, _)| lower.as_path()))?;
+        let lowers: Vec<_> = taken.into_iter().map(|(lower, _)| lower).collect();
         let root = exec::Root::Overlay(self.stack(&claim, &lowers));
-        Ok(Active { root, upper, lowers, claim })
+        Ok(Active { root, upper, lowers, chain: ChainId::of(chain), claim })
     }
 
     fn commit(&self, active: Active, layer: &DiffId) -> Result<(), SnapshotError> {
-        let _lock = self.lock_layer(layer)?;
-        if self.believed(layer)?.is_some() {
+        let Active { claim, chain, .. } = active;
+        let name = chain.map_or(ChainId(layer.0), |chain| chain.then(layer));
+        let _lock = self.lock_layer(&name)?;
+        if self.believed(&name)?.is_some() {
             return Ok(());
         }
-        let Active { claim, .. } = active;
         for name in ["work", "merged"] {
             let path = claim.path().join(name);
             fs::remove_dir_all(&path).map_err(io_error("remove", &path))?;
@@ -208,18 +235,12 @@ impl Snapshotter for Overlay {
         let list = claim.path().join("lowers");
         fs::remove_file(&list).map_err(io_error("remove", &list))?;
         // The changes of a step have no entry for the root: what it did to it ends with it.
-        self.publish(claim, layer, RootEntry::Inherited)
+        self.publish(claim, &name, RootEntry::Inherited)
     }
 
-    fn remove(&self, layer: &DiffId) -> Result<bool, SnapshotError> {
-        let removed = {
-            let _lock = self.lock("snapshots", FlockOperation::LockExclusive)?;
-            if let Some(user) = self.user_of(layer)? {
-                return Err(SnapshotError::InUse { layer: *layer, user });
-            }
-            self.set_aside(&self.place(layer))?
-        };
-        Ok(removed.is_some())
+    fn prune(&self, keep: &mut dyn FnMut(&ChainId) -> bool) -> Result<usize, SnapshotError> {
+        // The files go when the claims are dropped, and nobody waits for that with a lock.
+        self.set_aside_unless(keep).map(|aside| aside.len())
     }
 
     fn sweep(&self) -> Result<Swept, SnapshotError> {
@@ -243,10 +264,32 @@ impl Snapshotter for Overlay {
 }
 
 /// Unpacks a layer's tar into an empty directory in the form that overlayfs reads.
-fn unpack_into(directory: &Path, open: &mut OpenLayer<'_>) -> Result<RootEntry, SnapshotError> {
+fn unpack_into(
+    directory: &Path,
+    below: &[PathBuf],
+    open: &mut OpenLayer<'_>,
+) -> Result<RootEntry, SnapshotError> {
+    let _ = below;
     let _tar = open().map_err(io_error("open the layer for", directory))?;
     let missing = io::Error::from(io::ErrorKind::Unsupported);
     Err(io_error("unpack a layer into", directory)(missing))
+}
+
+/// Returns the chain_id of each layer of a chain, the lowest first.
+fn chain_ids(chain: &[DiffId]) -> Vec<ChainId> {
+    let mut names: Vec<ChainId> = Vec::with_capacity(chain.len());
+    for layer in chain {
+        names.push(names.last().map_or(ChainId(layer.0), |below| below.then(layer)));
+    }
+    names
+}
+
+/// Returns name and chain_id of the snapshot at `path`; `None` if no snapshot is called so.
+fn named(path: &Path) -> Option<(&str, ChainId)> {
+    let name = path.file_name()?.to_str()?;
+    let layer =
+        ["sha256", "sha512"].iter().find_map(|algorithm| format!("{algorithm}:{name}").parse().ok())?;
+    Some((name, ChainId(layer)))
 }
 
 /// Gives the root that a step sees the attributes of the topmost layer that has some for it.

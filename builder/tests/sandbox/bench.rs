@@ -16,7 +16,11 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     }
     let (cpu, wall) = (ticks() - cpu, wall.elapsed());
     // USER_HZ is 100 on every Linux that this runs on.
-    println!("{count} runs: {:.2} ms CPU, {:.2} ms wall each", cpu as f64 * 10.0 / f64::from(count), wall.as_secs_f64() * 1000.0 / f64::from(count));
+    println!(
+        "{count} runs: {:.2} ms CPU, {:.2} ms wall each",
+        cpu as f64 * 10.0 / f64::from(count),
+        wall.as_secs_f64() * 1000.0 / f64::from(count)
+    );
     ExitCode::SUCCESS
 }
 

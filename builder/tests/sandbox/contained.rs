@@ -1,6 +1,7 @@
 //! What a program cannot do, and what it still can: capabilities, seccomp, masked paths, processes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use oxbox_builder::exec::Exit;
 
@@ -16,6 +17,7 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
         ("a_setuid_program_is_root", a_setuid_program_is_root),
         ("refused_calls_are_refused", refused_calls_are_refused),
         ("calls_that_need_arguments_looked_at_are", calls_that_need_arguments_looked_at_are),
+        ("programs_of_32_bits_are_filtered_too", programs_of_32_bits_are_filtered_too),
         ("host_paths_are_masked", host_paths_are_masked),
         ("the_sandbox_sees_only_itself", the_sandbox_sees_only_itself),
         ("there_is_no_terminal", there_is_no_terminal),
@@ -72,6 +74,45 @@ fn calls_that_need_arguments_looked_at_are() {
     assert_eq!(ran.text(), "inet works\nunix works\nvsock EPERM");
 }
 
+/// An i386 program that makes one system call with zeros and exits with the error it got.
+fn i386(call: u32) -> Vec<u8> {
+    const BASE: u32 = 0x0804_8000;
+    const HEADERS: u32 = 52 + 32;
+    let mut code = vec![0xb8]; // mov eax, call
+    code.extend(call.to_le_bytes());
+    code.extend([0x31, 0xdb, 0x31, 0xc9, 0x31, 0xd2, 0x31, 0xf6, 0x31, 0xff]); // xor ebx, ecx, edx, esi, edi
+    code.extend([0xcd, 0x80, 0xf7, 0xd8, 0x89, 0xc3]); // int 0x80; neg eax; mov ebx, eax
+    code.extend([0xb8, 1, 0, 0, 0, 0xcd, 0x80]); // exit
+    let size = HEADERS + u32::try_from(code.len()).unwrap();
+    let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0\x01\0\0\0".to_vec();
+    elf.extend([BASE + HEADERS, 52, 0, 0].map(u32::to_le_bytes).concat());
+    elf.extend([52_u16, 32, 1, 0, 0, 0].map(u16::to_le_bytes).concat());
+    elf.extend([1, 0, BASE, BASE, size, size, 5, 0x1000].map(u32::to_le_bytes).concat());
+    elf.extend(code);
+    elf
+}
+
+fn programs_of_32_bits_are_filtered_too() {
+    let room = Room::busybox();
+    let mut codes = Vec::new();
+    // getuid, mount, unshare, clone3, and one that nobody knows yet.
+    for call in [199, 21, 310, 435, 999] {
+        let program = room.lower().join(format!("bin/call{call}"));
+        fs::write(&program, i386(call)).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        codes.push(match ran(&room.process(&[&format!("call{call}")])) {
+            Ok(ran) => ran.exit,
+            Err(error) if call == 199 => {
+                eprintln!("SKIPPED: this kernel runs no 32-bit programs ({error})");
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        });
+    }
+    let (eperm, enosys) = (1, 38);
+    assert_eq!(codes, [0, eperm, eperm, enosys, enosys].map(Exit::Code));
+}
+
 fn host_paths_are_masked() {
     let script = "cat /proc/interrupts | wc -c; find /proc/acpi /sys/firmware -mindepth 1 2>/dev/null | wc -l; \
         for f in /proc/sys/kernel/hostname /proc/sysrq-trigger; do (echo x > $f) 2>/dev/null || echo locked; done; \
@@ -81,7 +122,8 @@ fn host_paths_are_masked() {
 }
 
 fn the_sandbox_sees_only_itself() {
-    let said = Room::busybox().shell("echo $$; ls -d /proc/[0-9]* | wc -l; cut -d' ' -f5 /proc/self/mountinfo | sort");
+    let said = Room::busybox()
+        .shell("echo $$; ls -d /proc/[0-9]* | wc -l; cut -d' ' -f5 /proc/self/mountinfo | sort");
     let text = said.text();
     let mut lines = text.lines();
     // The program is the second process; `ls` and the shell's own fork for the pipe come on top.
@@ -89,7 +131,11 @@ fn the_sandbox_sees_only_itself() {
     assert!(lines.next().unwrap().parse::<u32>().unwrap() <= 5);
     let mounts: Vec<_> = lines.collect();
     assert!(mounts.contains(&"/") && mounts.contains(&"/proc"));
-    assert!(mounts.iter().all(|at| ["/dev", "/etc", "/proc", "/sys"].iter().any(|top| at.starts_with(top)) || *at == "/"));
+    assert!(
+        mounts
+            .iter()
+            .all(|at| ["/dev", "/etc", "/proc", "/sys"].iter().any(|top| at.starts_with(top)) || *at == "/")
+    );
 }
 
 fn there_is_no_terminal() {

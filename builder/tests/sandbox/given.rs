@@ -14,25 +14,44 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
         ("a_deadly_signal_comes_back", a_deadly_signal_comes_back),
         ("the_environment_is_what_was_given_and_home", the_environment_is_what_was_given_and_home),
         ("a_home_that_was_given_stays", a_home_that_was_given_stays),
-        ("a_missing_working_directory_is_made_for_the_user", a_missing_working_directory_is_made_for_the_user),
+        (
+            "a_missing_working_directory_is_made_for_the_user",
+            a_missing_working_directory_is_made_for_the_user,
+        ),
         ("a_user_has_its_groups", a_user_has_its_groups),
         ("a_user_with_a_group_has_only_that", a_user_with_a_group_has_only_that),
         ("an_unknown_user_is_named", an_unknown_user_is_named),
         ("a_missing_shell_is_named", a_missing_shell_is_named),
-        ("a_missing_interpreter_is_told_from_a_missing_program", a_missing_interpreter_is_told_from_a_missing_program),
+        (
+            "a_missing_interpreter_is_told_from_a_missing_program",
+            a_missing_interpreter_is_told_from_a_missing_program,
+        ),
         ("a_file_that_is_no_program_is_refused", a_file_that_is_no_program_is_refused),
         ("a_program_is_found_in_the_path_of_the_image", a_program_is_found_in_the_path_of_the_image),
         ("standard_input_is_empty", standard_input_is_empty),
         ("hosts_and_names_are_those_of_the_run", hosts_and_names_are_those_of_the_run),
-        ("nothing_of_the_run_is_left_in_the_upper_directory", nothing_of_the_run_is_left_in_the_upper_directory),
-        ("a_scratch_image_gets_nothing_but_what_the_program_wrote", a_scratch_image_gets_nothing_but_what_the_program_wrote),
-        ("a_dangling_resolver_link_is_followed_in_the_image", a_dangling_resolver_link_is_followed_in_the_image),
-        ("what_the_program_did_beside_a_stub_keeps_its_time", what_the_program_did_beside_a_stub_keeps_its_time),
+        (
+            "nothing_of_the_run_is_left_in_the_upper_directory",
+            nothing_of_the_run_is_left_in_the_upper_directory,
+        ),
+        (
+            "a_scratch_image_gets_nothing_but_what_the_program_wrote",
+            a_scratch_image_gets_nothing_but_what_the_program_wrote,
+        ),
+        (
+            "a_dangling_resolver_link_is_followed_in_the_image",
+            a_dangling_resolver_link_is_followed_in_the_image,
+        ),
+        (
+            "what_the_program_did_beside_a_stub_keeps_its_time",
+            what_the_program_did_beside_a_stub_keeps_its_time,
+        ),
         ("mounts_of_the_caller_are_seen", mounts_of_the_caller_are_seen),
         ("a_file_can_lie_in_dev", a_file_can_lie_in_dev),
         ("a_read_only_bind_is_read_only", a_read_only_bind_is_read_only),
         ("a_plain_directory_serves_as_root", a_plain_directory_serves_as_root),
         ("without_network_there_is_only_loopback", without_network_there_is_only_loopback),
+        ("a_root_that_cannot_be_stacked_says_why", a_root_that_cannot_be_stacked_says_why),
         ("devices_work", devices_work),
     ]
 }
@@ -123,7 +142,10 @@ fn a_program_is_found_in_the_path_of_the_image() {
 }
 
 fn standard_input_is_empty() {
-    assert_eq!(Room::busybox().shell("readlink /proc/self/fd/0; cat; ls /proc/self/fd").text(), "/dev/null\n0\n1\n2\n3");
+    assert_eq!(
+        Room::busybox().shell("readlink /proc/self/fd/0; cat; ls /proc/self/fd").text(),
+        "/dev/null\n0\n1\n2\n3"
+    );
 }
 
 fn hosts_and_names_are_those_of_the_run() {
@@ -160,7 +182,9 @@ fn nothing_of_the_run_is_left_in_the_upper_directory() {
     assert_eq!(room.shell("ls -d /dev/null /proc/1 /sys/kernel /etc/resolv.conf").exit, Exit::Code(0));
     // The parent of a stub was copied up, which says nothing: it is the same directory still.
     assert_eq!(paths(&room.upper()), ["etc"]);
-    let meta = |path| fs::metadata(path).map(|meta| (meta.mode(), meta.uid(), meta.mtime(), meta.mtime_nsec())).unwrap();
+    let meta = |path| {
+        fs::metadata(path).map(|meta| (meta.mode(), meta.uid(), meta.mtime(), meta.mtime_nsec())).unwrap()
+    };
     assert_eq!(meta(room.upper().join("etc")), meta(room.lower().join("etc")));
 }
 
@@ -243,6 +267,15 @@ fn without_network_there_is_only_loopback() {
     let mut process = room.process(&["/bin/sh", "-c", "ls /sys/class/net; ip link show lo | grep -c UP"]);
     process.network = Network::None;
     assert_eq!(ran(&process).unwrap().text(), "lo\n1");
+}
+
+fn a_root_that_cannot_be_stacked_says_why() {
+    let room = Room::busybox();
+    fs::remove_dir_all(room.lower()).unwrap();
+    match failure(&room.process(&["true"])) {
+        Failure::Overlay { layers: 1, option, .. } => assert_eq!(option, "lowerdir+=lower"),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn devices_work() {

@@ -90,7 +90,8 @@ fn a_directory_made_anew_hides_the_old_one() {
     builder.step("mkdir /tmp/d; touch /tmp/d/old");
     let (active, _) = builder.run("rm -r /tmp/d; mkdir /tmp/d; touch /tmp/d/new");
     let mut value = [0; 8];
-    let length = rustix::fs::getxattr(active.upper().join("tmp/d"), "trusted.overlay.opaque", &mut value).unwrap();
+    let length =
+        rustix::fs::getxattr(active.upper().join("tmp/d"), "trusted.overlay.opaque", &mut value).unwrap();
     assert_eq!(&value[..length], b"y");
     builder.keep(active, "anew");
     assert_eq!(builder.see("ls /tmp/d"), "new");
@@ -131,7 +132,7 @@ fn a_second_program_goes_on_where_the_first_ended() {
 fn three_hundred_layers_can_be_mounted() {
     let mut builder = Builder::new();
     for number in 1..300 {
-        let active = builder.overlay.prepare(&[]).unwrap();
+        let active = builder.overlay.prepare(&builder.chain).unwrap();
         fs::write(active.upper().join(format!("file{number}")), number.to_string()).unwrap();
         builder.keep(active, &format!("layer {number}"));
     }
@@ -147,6 +148,7 @@ fn a_root_of_no_layers_can_be_run_in() {
     process.args = ["/busybox", "ls", "/"].map(str::to_owned).to_vec();
     // The mount points are there while it runs, and only then.
     assert_eq!(ran(&process).unwrap().text(), "busybox\ndev\netc\nproc\nsys");
-    let left: Vec<_> = fs::read_dir(active.upper()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(active.upper()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["busybox"]);
 }

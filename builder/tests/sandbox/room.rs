@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use oxbox_builder::exec::{
-    Exit, ExecError, Failure, Interrupt, Mount, Network, Overlay, Process, Root, Stream, run,
+    ExecError, Exit, Failure, Interrupt, Mount, Network, Overlay, Process, Root, Stream, run,
 };
 use tempfile::TempDir;
 

@@ -1,8 +1,8 @@
 //! The capabilities of a program: Docker's fourteen.
 
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, remove_capability_from_bounding_set,
-    set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
+    remove_capability_from_bounding_set, set_capabilities,
 };
 
 use crate::exec::failure::{Failure, OrFail};

@@ -47,7 +47,8 @@ pub(super) fn mount(place: &OwnedFd) -> Result<OwnedFd, Failure> {
 fn fill(dev: &OwnedFd) -> Result<(), Failure> {
     for (name, major, minor) in DEVICES {
         let mode = Mode::from_raw_mode(0o666);
-        mknodat(dev, name, FileType::CharacterDevice, mode, makedev(major, minor)).or_fail("make /dev", name)?;
+        mknodat(dev, name, FileType::CharacterDevice, mode, makedev(major, minor))
+            .or_fail("make /dev", name)?;
     }
     for (name, target) in LINKS {
         symlinkat(target, dev, name).or_fail("link /dev", name)?;

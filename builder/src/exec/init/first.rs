@@ -147,5 +147,8 @@ fn exit_of(status: WaitStatus) -> Option<Exit> {
 fn is_readable(descriptor: &OwnedFd) -> Result<bool, Failure> {
     let mut polls = [PollFd::new(descriptor, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut polls, Some(&at_once)).map(|ready| ready > 0).map_err(Errno::from).or_fail("poll", "the init's pidfd")
+    poll(&mut polls, Some(&at_once))
+        .map(|ready| ready > 0)
+        .map_err(Errno::from)
+        .or_fail("poll", "the init's pidfd")
 }

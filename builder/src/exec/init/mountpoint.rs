@@ -11,12 +11,12 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fstat, mkdirat, openat,
-    openat2, readlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fstat, mkdirat,
+    openat, openat2, readlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno as Kernel;
 
@@ -225,10 +225,7 @@ mod tests {
             assert!(!root.join("etc/a").exists());
             let after = [fs::metadata(root).unwrap(), fs::metadata(root.join("etc")).unwrap()];
             for (before, after) in before.iter().zip(&after) {
-                assert_eq!(
-                    (before.mtime(), before.mtime_nsec()),
-                    (after.mtime(), after.mtime_nsec())
-                );
+                assert_eq!((before.mtime(), before.mtime_nsec()), (after.mtime(), after.mtime_nsec()));
             }
         });
     }

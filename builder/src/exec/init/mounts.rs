@@ -27,7 +27,16 @@ use super::outer::open_place;
 /// Docker's masked paths: what tells of the host or lets root change it, although no namespace covers
 /// it. The thermal counters of each processor, which Docker masks too, would be one mount for each.
 const MASKED_PROC: [&str; 10] = [
-    "acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats",
+    "acpi",
+    "asound",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "timer_stats",
 ];
 const MASKED_SYS: [&str; 2] = ["devices/virtual/powercap", "firmware"];
 
@@ -145,7 +154,8 @@ fn reach(root: &OwnedFd, place: &Path, kind: Kind) -> Result<OwnedFd, Failure> {
 }
 
 fn clone(path: &Path, access: Access) -> Result<What, Failure> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let mount = open_tree(CWD, path, flags).or_fail("clone the mount of", path)?;
     if access == Access::ReadOnly {
         sys::make_read_only(mount.as_fd()).or_fail("make read-only", path)?;
@@ -223,7 +233,12 @@ fn mount_tmpfs(size_bytes: Option<u64>, place: &OwnedFd) -> Result<OwnedFd, Fail
     let size = size_bytes.map(|bytes| bytes.to_string());
     let mut options = vec![("mode", "755")];
     options.extend(size.as_deref().map(|size| ("size", size)));
-    mount_filesystem("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV, place)
+    mount_filesystem(
+        "tmpfs",
+        &options,
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+        place,
+    )
 }
 
 /// What a mount without programs or devices of its own is mounted with.

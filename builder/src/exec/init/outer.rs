@@ -13,8 +13,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{
-    PidfdFlags, Signal, WaitOptions, fchdir, getpid, getppid, pidfd_open, pivot_root, set_parent_process_death_signal,
-    setsid, umask, waitpid,
+    PidfdFlags, Signal, WaitOptions, fchdir, getpid, getppid, pidfd_open, pivot_root,
+    set_parent_process_death_signal, setsid, umask, waitpid,
 };
 use rustix::thread::UnshareFlags;
 
@@ -33,7 +33,7 @@ const MAX_ACCOUNTS_BYTES: u64 = 16 << 20;
 
 /// Does all that the plan on standard input says and reports on the same socket.
 pub(super) fn main() -> ExitCode {
-    let Ok(mut socket) = settle() else { return ExitCode::FAILURE };
+    let Ok(socket) = settle() else { return ExitCode::FAILURE };
     let Ok(plan) = plan::receive(&socket) else { return ExitCode::FAILURE };
     let parent = getppid().map(|pid| pid.as_raw_nonzero().get());
     if parent != Some(plan.parent) {
@@ -45,7 +45,7 @@ pub(super) fn main() -> ExitCode {
         Err(failure) => Outcome::Failed(failure),
     };
     let text = serde_json::to_vec(&outcome).expect("an outcome is plain data");
-    match socket.write_all(&text) {
+    match plan::write(&socket, &text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -53,7 +53,8 @@ pub(super) fn main() -> ExitCode {
 
 /// Breaks with what the builder's own surroundings would leak: its terminal, descriptors and umask.
 fn settle() -> Result<UnixStream, Failure> {
-    set_parent_process_death_signal(Some(Signal::KILL)).or_fail("ask for the death signal of", "the builder")?;
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .or_fail("ask for the death signal of", "the builder")?;
     sys::drop_descriptors(3, sys::Inherited::Close).or_fail("close", "inherited descriptors")?;
     // Ctrl-C in the terminal is for the builder, who decides what becomes of the sandbox.
     setsid().or_fail("start", "a session")?;

@@ -27,12 +27,14 @@ pub(super) fn become_it(process: &Process, identity: &Identity) -> Failure {
 fn give_up(process: &Process, identity: &Identity) -> Result<(), Failure> {
     // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
     setsid().or_fail("start", "a session")?;
-    let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).or_fail("open", "/dev/null")?;
+    let null =
+        open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).or_fail("open", "/dev/null")?;
     rustix::stdio::dup2_stdin(&null).or_fail("replace", "standard input")?;
     sys::drop_descriptors(3, sys::Inherited::CloseOnExec).or_fail("close", "descriptors")?;
     sys::reset_signals();
     umask(Mode::from_raw_mode(0o022));
-    chdir(Path::new(if process.cwd.is_empty() { "/" } else { &process.cwd })).or_fail("enter", &process.cwd)?;
+    chdir(Path::new(if process.cwd.is_empty() { "/" } else { &process.cwd }))
+        .or_fail("enter", &process.cwd)?;
     capabilities::drop_bounding()?;
     // While there still is CAP_SYS_ADMIN: without it the kernel wants no_new_privs, and sudo would break.
     sys::load_seccomp(&seccomp::program()?).or_fail("load", "the seccomp filter")?;
@@ -69,7 +71,8 @@ fn execute(process: &Process, home: &str) -> Failure {
     if name.contains('/') {
         return attempt(name).unwrap_or_else(|| Failure::NotFound { program: name.clone() });
     }
-    let path = variables.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let path =
+        variables.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
     let mut refused = None;
     for directory in path.split(':') {
         let directory = if directory.is_empty() { "." } else { directory };
@@ -90,9 +93,7 @@ fn explain(program: &str, errno: Errno) -> Option<Failure> {
         libc::ENOENT if Path::new(&program).exists() => Some(Failure::NoInterpreter { program }),
         libc::ENOENT | libc::ENOTDIR => None,
         libc::EACCES => Some(Failure::NotExecutable { program, errno }),
-        libc::ENOEXEC => {
-            Some(Failure::WrongFormat { program, machine: std::env::consts::ARCH.to_owned() })
-        }
+        libc::ENOEXEC => Some(Failure::WrongFormat { program, machine: std::env::consts::ARCH.to_owned() }),
         _ => Some(Failure::Io { verb: "run".to_owned(), what: program, errno }),
     }
 }

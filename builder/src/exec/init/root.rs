@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, open, unlinkat};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 use rustix::process::chdir;
 
@@ -50,9 +50,9 @@ fn stack(overlay: &Overlay) -> Result<OwnedFd, Failure> {
     chdir(&overlay.directory).or_fail("enter", &overlay.directory)?;
     forget_volatile(&overlay.work).or_fail("reuse", &overlay.work)?;
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).or_fail("open", "overlayfs")?;
-    configure(&context, overlay).map_err(|error| Failure::Overlay {
+    configure(&context, overlay).map_err(|(option, error)| Failure::Overlay {
         layers: overlay.lowers.len(),
-        mountpoint: overlay.mountpoint.display().to_string(),
+        option,
         reason: last_word(&context),
         errno: Errno::from(error),
     })?;
@@ -74,20 +74,25 @@ fn forget_volatile(work: &Path) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn configure(context: &OwnedFd, overlay: &Overlay) -> rustix::io::Result<()> {
+/// Sets every option and creates the superblock; an error names the option.
+fn configure(context: &OwnedFd, overlay: &Overlay) -> Result<(), (String, rustix::io::Errno)> {
+    let set = |name: &str, value: &Path| {
+        fsconfig_set_string(context, name, value)
+            .map_err(|error| (format!("{name}={}", value.display()), error))
+    };
     for (name, value) in OVERLAY_OPTIONS {
-        fsconfig_set_string(context, name, value)?;
+        set(name, Path::new(value))?;
     }
     // Without it unmounting syncs the whole file system of the upper directory, for each RUN. What a
     // crash may lose is an upper directory, which is swept anyway.
-    fsconfig_set_flag(context, "volatile")?;
+    fsconfig_set_flag(context, "volatile").map_err(|error| ("volatile".to_owned(), error))?;
     // One by one: a single `lowerdir` of all would have to fit into a page.
     for lower in &overlay.lowers {
-        fsconfig_set_string(context, "lowerdir+", lower)?;
+        set("lowerdir+", lower)?;
     }
-    fsconfig_set_string(context, "upperdir", &overlay.upper)?;
-    fsconfig_set_string(context, "workdir", &overlay.work)?;
-    fsconfig_create(context)
+    set("upperdir", &overlay.upper)?;
+    set("workdir", &overlay.work)?;
+    fsconfig_create(context).map_err(|error| ("create".to_owned(), error))
 }
 
 /// Reads the last message that the kernel left in the context: `e overlay: …`.

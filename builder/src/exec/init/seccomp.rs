@@ -13,8 +13,8 @@
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-    sock_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, sock_filter,
 };
 
 use crate::exec::failure::{Errno, Failure, OrFail};
@@ -38,10 +38,12 @@ const AF_VSOCK: u64 = 40;
 /// Calls with the same number on every architecture: mounts, io_uring, what looks into other processes.
 const REFUSED_EVERYWHERE: [i64; 19] = [
     425, 426, 427, // io_uring_setup, _enter, _register
-    428, 429, 430, 431, 432, 433, 442, // open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr
+    428, 429, 430, 431, 432, 433,
+    442, // open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr
     438, 440, // pidfd_getfd, process_madvise
     443, 450, // quotactl_fd, set_mempolicy_home_node
-    457, 458, 459, 460, 461, // statmount, listmount, lsm_get_self_attr, lsm_set_self_attr, lsm_list_modules
+    457, 458, 459, 460,
+    461, // statmount, listmount, lsm_get_self_attr, lsm_set_self_attr, lsm_list_modules
 ];
 
 const REFUSED: &[i64] = &[
@@ -100,9 +102,9 @@ const REFUSED_HERE: &[i64] = &[];
 /// The same calls by their numbers for 32-bit programs (`asm/unistd_32.h`), in the order of the tables.
 #[cfg(target_arch = "x86_64")]
 const REFUSED_I386: &[i64] = &[
-    51, 286, 357, 264, 404, 129, 338, 350, 275, 128, 349, 283, 288, 253, 274, 294, 21, 317, 169, 342, 336, 217, 131,
-    88, 287, 276, 121, 74, 346, 79, 25, 115, 87, 103, 22, 52, 310, 374, 111, 149, 127, 130, 101, 110, 167, 135, 86, 62,
-    273, 166, 113,
+    51, 286, 357, 264, 404, 129, 338, 350, 275, 128, 349, 283, 288, 253, 274, 294, 21, 317, 169, 342, 336,
+    217, 131, 88, 287, 276, 121, 74, 346, 79, 25, 115, 87, 103, 22, 52, 310, 374, 111, 149, 127, 130, 101,
+    110, 167, 135, 86, 62, 273, 166, 113,
 ];
 
 /// The calls whose arguments decide.
@@ -156,7 +158,8 @@ fn guard(program: &mut BpfProgram, architecture: u32, section: BpfProgram) {
 }
 
 fn section(refused: &[&[i64]], conditional: &Conditional) -> Result<BpfProgram, Failure> {
-    let no_such_call = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).expect("error numbers are small");
+    let no_such_call =
+        libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).expect("error numbers are small");
     let mut section = vec![
         instruction(LOAD, 0, 0, AT_NUMBER),
         instruction(JUMP_IF_GREATER, 1, 0, LAST_KNOWN),
@@ -170,10 +173,8 @@ fn section(refused: &[&[i64]], conditional: &Conditional) -> Result<BpfProgram, 
     let refuse = SeccompAction::Errno(u32::try_from(libc::EPERM).expect("error numbers are small"));
     // Whatever architecture: its three leading instructions check that, and `program` does so itself.
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, TargetArch::x86_64);
-    let compiled: BpfProgram = filter
-        .and_then(BpfProgram::try_from)
-        .map_err(invalid)
-        .or_fail("compile", "the seccomp filter")?;
+    let compiled: BpfProgram =
+        filter.and_then(BpfProgram::try_from).map_err(invalid).or_fail("compile", "the seccomp filter")?;
     section.extend(compiled.into_iter().skip(3));
     Ok(section)
 }
@@ -184,7 +185,8 @@ fn conditions(calls: &Conditional) -> Result<Vec<(i64, Vec<SeccompRule>)>, secco
         .iter()
         .map(|&flag| SeccompRule::new(vec![first(SeccompCmpOp::MaskedEq(flag), flag)?]))
         .collect::<Result<_, _>>()?;
-    let differs = PERSONALITIES.iter().map(|&value| first(SeccompCmpOp::Ne, value)).collect::<Result<_, _>>()?;
+    let differs =
+        PERSONALITIES.iter().map(|&value| first(SeccompCmpOp::Ne, value)).collect::<Result<_, _>>()?;
     let personality = vec![SeccompRule::new(differs)?];
     let socket = vec![SeccompRule::new(vec![first(SeccompCmpOp::Eq, AF_VSOCK)?])?];
     Ok(vec![(calls.clone, clone), (calls.personality, personality), (calls.socket, socket)])

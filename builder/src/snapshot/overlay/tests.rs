@@ -3,7 +3,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use oxbox_layers::oci::{DiffId, Digest};
+use oxbox_layers::oci::{ChainId, DiffId, Digest};
 use tempfile::TempDir;
 
 use super::super::marker::{Marker, RootEntry, Trust};
@@ -19,13 +19,18 @@ fn layer(name: &str) -> DiffId {
     DiffId(Digest::sha256(name.as_bytes()))
 }
 
-/// A layer that holds one file of its own name.
+/// The name of a layer that stands on none.
+fn alone(name: &str) -> ChainId {
+    ChainId(layer(name).0)
+}
+
+/// A lowest layer that holds one file of its own name.
 fn make(overlay: &Overlay, name: &str, root: RootEntry) -> DiffId {
     let fill = &mut |directory: &Path| {
         fs::write(directory.join(name), name).unwrap();
         Ok(root)
     };
-    overlay.make(&layer(name), fill).unwrap();
+    overlay.make(&alone(name), fill).unwrap();
     layer(name)
 }
 
@@ -36,16 +41,16 @@ fn claims(state: &TempDir) -> usize {
 #[test]
 fn a_layer_is_made_once() {
     let (_state, overlay) = snapshots();
-    assert!(!overlay.contains(&layer("a")).unwrap());
+    assert_eq!(overlay.unpacked(&[layer("a")]).unwrap(), 0);
     let made = Cell::new(0);
     for _ in 0..2 {
         let fill = &mut |_: &Path| {
             made.set(made.get() + 1);
             Ok(RootEntry::Inherited)
         };
-        overlay.make(&layer("a"), fill).unwrap();
+        overlay.make(&alone("a"), fill).unwrap();
     }
-    assert!(overlay.contains(&layer("a")).unwrap());
+    assert_eq!(overlay.unpacked(&[layer("a")]).unwrap(), 1);
     assert_eq!(made.get(), 1);
 }
 
@@ -60,7 +65,7 @@ fn threads_that_want_one_layer_get_it_made_once() {
                     made.fetch_add(1, Ordering::Relaxed);
                     Ok(RootEntry::Inherited)
                 };
-                overlay.make(&layer("a"), fill).unwrap();
+                overlay.make(&alone("a"), fill).unwrap();
             });
         }
     });
@@ -74,8 +79,8 @@ fn a_failed_unpacking_leaves_nothing() {
         fs::write(directory.join("half"), "").unwrap();
         Err(SnapshotError::Missing { layer: layer("a") })
     };
-    assert!(overlay.make(&layer("a"), fill).is_err());
-    assert!(!overlay.contains(&layer("a")).unwrap());
+    assert!(overlay.make(&alone("a"), fill).is_err());
+    assert_eq!(overlay.unpacked(&[layer("a")]).unwrap(), 0);
     assert_eq!(claims(&state), 0);
 }
 
@@ -122,15 +127,27 @@ fn the_second_to_commit_a_layer_keeps_the_first() {
 }
 
 #[test]
-fn a_layer_in_use_is_not_removed() {
-    let (_state, overlay) = snapshots();
-    let below = make(&overlay, "below", RootEntry::Inherited);
-    let active = overlay.prepare(&[below]).unwrap();
-    assert!(matches!(overlay.remove(&below), Err(SnapshotError::InUse { .. })));
+fn a_prune_takes_what_nobody_wants_or_uses() {
+    let (state, overlay) = snapshots();
+    let [used, wanted, neither] =
+        ["used", "wanted", "neither"].map(|name| make(&overlay, name, RootEntry::Own));
+    let active = overlay.prepare(&[used]).unwrap();
+    let keep = &mut |layer: &ChainId| *layer == alone("wanted");
+    assert_eq!(overlay.prune(keep).unwrap(), 1);
+    let here = [used, wanted, neither].map(|layer| overlay.unpacked(&[layer]).unwrap());
+    assert_eq!(here, [1, 1, 0]);
     drop(active);
-    assert!(overlay.remove(&below).unwrap());
-    assert!(!overlay.remove(&below).unwrap());
-    assert!(!overlay.contains(&below).unwrap());
+    assert_eq!(overlay.prune(&mut |_| false).unwrap(), 2);
+    assert_eq!(claims(&state), 0);
+}
+
+#[test]
+fn a_layer_on_other_layers_is_another_snapshot() {
+    let (_state, overlay) = snapshots();
+    let [one, two] = ["one", "two"].map(|name| make(&overlay, name, RootEntry::Inherited));
+    overlay.commit(overlay.prepare(&[one]).unwrap(), &layer("top")).unwrap();
+    assert_eq!(overlay.unpacked(&[one, layer("top")]).unwrap(), 2);
+    assert_eq!(overlay.unpacked(&[two, layer("top")]).unwrap(), 1);
 }
 
 #[test]
@@ -138,9 +155,9 @@ fn the_root_is_that_of_the_topmost_layer_that_has_one() {
     use std::os::unix::fs::PermissionsExt;
     let (_state, overlay) = snapshots();
     let own = make(&overlay, "own", RootEntry::Own);
-    let silent = make(&overlay, "silent", RootEntry::Inherited);
-    fs::set_permissions(overlay.place(&own).join("fs"), fs::Permissions::from_mode(0o555)).unwrap();
-    let active = overlay.prepare(&[own, silent]).unwrap();
+    overlay.commit(overlay.prepare(&[own]).unwrap(), &layer("silent")).unwrap();
+    fs::set_permissions(overlay.place(&alone("own")).join("fs"), fs::Permissions::from_mode(0o555)).unwrap();
+    let active = overlay.prepare(&[own, layer("silent")]).unwrap();
     assert_eq!(fs::metadata(active.upper()).unwrap().permissions().mode() & 0o7777, 0o555);
 }
 
@@ -148,32 +165,33 @@ fn the_root_is_that_of_the_topmost_layer_that_has_one() {
 fn a_snapshot_of_another_boot_is_made_again() {
     let (_state, overlay) = snapshots();
     let torn = make(&overlay, "torn", RootEntry::Inherited);
-    Marker::new("another boot", RootEntry::Inherited).write(&overlay.place(&torn)).unwrap();
-    assert!(!overlay.contains(&torn).unwrap());
+    Marker::new("another boot", RootEntry::Inherited).write(&overlay.place(&alone("torn"))).unwrap();
+    assert_eq!(overlay.unpacked(&[torn]).unwrap(), 0);
     assert!(matches!(overlay.prepare(&[torn]), Err(SnapshotError::Missing { .. })));
     make(&overlay, "torn", RootEntry::Inherited);
-    assert!(overlay.contains(&torn).unwrap());
+    assert_eq!(overlay.unpacked(&[torn]).unwrap(), 1);
 }
 
 #[test]
 fn a_sweep_takes_the_abandoned_and_the_doubtful() {
     let (state, overlay) = snapshots();
-    let torn = make(&overlay, "torn", RootEntry::Inherited);
+    make(&overlay, "torn", RootEntry::Inherited);
     let kept = make(&overlay, "kept", RootEntry::Inherited);
-    Marker::new("another boot", RootEntry::Inherited).write(&overlay.place(&torn)).unwrap();
+    Marker::new("another boot", RootEntry::Inherited).write(&overlay.place(&alone("torn"))).unwrap();
     fs::create_dir_all(state.path().join("snapshots/active/1-0/fs")).unwrap();
     let living = overlay.prepare(&[kept]).unwrap();
     assert_eq!(overlay.sweep().unwrap(), Swept { abandoned: 1, doubtful: 1 });
-    assert!(living.upper().exists() && overlay.contains(&kept).unwrap() && !overlay.place(&torn).exists());
+    assert!(living.upper().exists() && !overlay.place(&alone("torn")).exists());
+    assert_eq!(overlay.unpacked(&[kept]).unwrap(), 1);
 }
 
 #[test]
 fn a_settled_snapshot_outlives_the_boot() {
     let (_state, overlay) = snapshots();
-    let old = make(&overlay, "old", RootEntry::Own);
-    let place = fs::File::open(overlay.place(&old)).unwrap();
+    make(&overlay, "old", RootEntry::Own);
+    let place = fs::File::open(overlay.place(&alone("old"))).unwrap();
     place.set_times(fs::FileTimes::new().set_modified(std::time::SystemTime::UNIX_EPOCH)).unwrap();
     overlay.sweep().unwrap();
-    let marker = Marker::read(&overlay.place(&old)).unwrap().unwrap();
+    let marker = Marker::read(&overlay.place(&alone("old"))).unwrap().unwrap();
     assert_eq!(marker.trust("a later boot"), Trust::Synced);
 }

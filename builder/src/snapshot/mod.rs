@@ -3,6 +3,7 @@
 //! ```text
 //! unpack(chain)        tar ──────────────▶ snapshot of its topmost layer   once, whoever needs it first
 //! prepare(chain)       snapshots ────────▶ Active: a root to run in        nothing is mounted yet
+//! changes(active)      what was written ─▶ entries of the new layer
 //! commit(active, id)   what was written ─▶ snapshot of the new layer       without unpacking it again
 //! drop(active)         gone
 //! ```
@@ -16,11 +17,14 @@
 mod claim;
 mod marker;
 mod overlay;
+mod unpack;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use oxbox_layers::oci::{ChainId, DiffId};
+use oxbox_layers::tar::Entry;
+use oxbox_layers::tree::{ApplyError, DiffError, TreeError};
 
 use crate::exec::Root;
 
@@ -51,6 +55,10 @@ pub trait Snapshotter: Send + Sync {
     ///
     /// [`SnapshotError::Missing`] for the lowest layer that is not here: unpack it and try again.
     fn prepare(&self, chain: &[DiffId]) -> Result<Active, SnapshotError>;
+
+    /// Returns what was written in `active`, as the entries of a layer; content is beneath
+    /// [`Active::upper`], where `layers::tree::emit` finds it. No program may be running there.
+    fn changes(&self, active: &Active) -> Result<Vec<Entry>, SnapshotError>;
 
     /// Keeps what was written in `active` as the snapshot of `layer`, the diff_id that its changes
     /// were written down as. If that is here already, `active` is discarded.
@@ -112,6 +120,27 @@ pub enum SnapshotError {
         /// Which.
         layer: DiffId,
     },
+    /// The layer's tar cannot be unpacked.
+    #[error("cannot unpack a layer into {path}", path = .path.display())]
+    Unpack {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: ApplyError,
+    },
+    /// What was written cannot be said as a layer.
+    #[error("cannot write down what changed in {path}", path = .path.display())]
+    Changes {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: DiffError,
+    },
+    /// A tree cannot be opened.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
     /// The system refused.
     #[error("cannot {verb} {path}", path = .path.display())]
     Io {

@@ -21,11 +21,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oxbox_layers::oci::{ChainId, DiffId};
+use oxbox_layers::tar::Entry;
 use rustix::fs::{FlockOperation, flock, syncfs};
 
 use super::claim::{self, Claim};
 use super::marker::{self, Marker, RootEntry, Trust};
-use super::{Active, OpenLayer, SnapshotError, Snapshotter, Swept, io_error};
+use super::{Active, OpenLayer, SnapshotError, Snapshotter, Swept, io_error, unpack};
 use crate::exec;
 
 /// After this long the kernel has written a file back by itself (`dirty_expire_centisecs` is 30 s), so
@@ -201,7 +202,7 @@ impl Snapshotter for Overlay {
         self.make(&layer, &mut |directory| {
             // Also keeps them from being pruned meanwhile.
             let below = self.prepare(&chain[..chain.len() - 1])?;
-            unpack_into(directory, below.lowers(), open)
+            unpack::unpack(directory, below.lowers(), open)
         })
     }
 
@@ -219,6 +220,10 @@ impl Snapshotter for Overlay {
         let lowers: Vec<_> = taken.into_iter().map(|(lower, _)| lower).collect();
         let root = exec::Root::Overlay(self.stack(&claim, &lowers));
         Ok(Active { root, upper, lowers, chain: ChainId::of(chain), claim })
+    }
+
+    fn changes(&self, active: &Active) -> Result<Vec<Entry>, SnapshotError> {
+        unpack::changes(active.upper(), active.lowers())
     }
 
     fn commit(&self, active: Active, layer: &DiffId) -> Result<(), SnapshotError> {
@@ -261,18 +266,6 @@ impl Snapshotter for Overlay {
         self.settle(&young)?;
         Ok(swept)
     }
-}
-
-/// Unpacks a layer's tar into an empty directory in the form that overlayfs reads.
-fn unpack_into(
-    directory: &Path,
-    below: &[PathBuf],
-    open: &mut OpenLayer<'_>,
-) -> Result<RootEntry, SnapshotError> {
-    let _ = below;
-    let _tar = open().map_err(io_error("open the layer for", directory))?;
-    let missing = io::Error::from(io::ErrorKind::Unsupported);
-    Err(io_error("unpack a layer into", directory)(missing))
 }
 
 /// Returns the chain_id of each layer of a chain, the lowest first.

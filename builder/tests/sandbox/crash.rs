@@ -37,6 +37,7 @@ pub(crate) fn supervise(mut arguments: impl Iterator<Item = String>) -> ExitCode
     fs::File::open(room.join("shared/fifo")).unwrap().read_exact(&mut ready).unwrap();
     assert!(!mounted_anywhere(&room).is_empty());
     builder.kill().unwrap();
+    builder.wait().unwrap();
     // Orphans come here; this ends when the last one did.
     while let Ok(Some(_)) = wait(WaitOptions::empty()) {}
     ExitCode::SUCCESS

@@ -3,6 +3,9 @@
 //! This binary plays several parts, told apart by how it is started: the sandbox's init, a program
 //! inside a sandbox (`probe`), a builder that gets killed (`crash`), and the tests themselves.
 
+// All of it is tests, which clippy cannot see: there is no harness.
+#![allow(clippy::unwrap_used)]
+
 mod bench;
 mod contained;
 mod crash;

@@ -120,6 +120,9 @@ impl Failure {
             Self::UnknownUser { .. } | Self::UnknownGroup { .. } => {
                 Some("create it in an earlier RUN (useradd, adduser), or give numbers")
             }
+            Self::Io { verb, errno: Errno(libc::EPERM), .. } if verb == "unshare" => {
+                Some("RUN needs to be root, with the right to make namespaces (CAP_SYS_ADMIN)")
+            }
             Self::Vanished { .. } => Some("a lack of memory is the usual cause; see the kernel's log"),
             _ => None,
         }

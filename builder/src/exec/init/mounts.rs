@@ -261,6 +261,8 @@ pub(super) fn mount_filesystem(
 fn filesystem(name: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd, Failure> {
     let make = || {
         let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // What `mount` and `df` print in the first column.
+        fsconfig_set_string(&context, "source", name)?;
         for (option, value) in options {
             fsconfig_set_string(&context, *option, *value)?;
         }

@@ -111,7 +111,7 @@ fn configure(context: &OwnedFd, overlay: &Overlay) -> Result<(), (String, rustix
         fsconfig_set_string(context, name, value)
             .map_err(|error| (format!("{name}={}", value.display()), error))
     };
-    for (name, value) in OVERLAY_OPTIONS {
+    for (name, value) in [("source", "overlay")].iter().chain(&OVERLAY_OPTIONS) {
         set(name, Path::new(value))?;
     }
     // Without it unmounting syncs the whole file system of the upper directory, for each RUN. What a

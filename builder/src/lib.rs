@@ -8,7 +8,9 @@
 //! Everything blocks, on plain threads.
 
 pub mod dockerfile;
+pub mod exec;
 pub mod fetch;
 pub mod plan;
+pub mod snapshot;
 
 pub use fetch::{Fetch, FetchError, Fetched};

@@ -1,0 +1,47 @@
+//! The small files of /etc that belong to the run and not to the image.
+
+use std::fs;
+use std::io::Read;
+
+use super::{Mount, Process, Source};
+
+/// The host's resolv.conf is a few lines; more than this is not one.
+const MAX_RESOLVER_BYTES: u64 = 64 << 10;
+
+/// Reads the host's resolv.conf. A host without one has no name service to pass on.
+///
+/// With the host's network a resolver at 127.0.0.53 is reachable, so nothing is filtered.
+pub(super) fn resolver() -> String {
+    let mut text = String::new();
+    let read = fs::File::open("/etc/resolv.conf")
+        .and_then(|file| file.take(MAX_RESOLVER_BYTES).read_to_string(&mut text));
+    if let Err(error) = read {
+        tracing::debug!(%error, "no resolv.conf on this host");
+        text.clear();
+    }
+    text
+}
+
+/// Returns the mounts of `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`.
+///
+/// They are writable, as in a Docker container: what is written there ends with the run.
+pub(super) fn mounts(process: &Process, resolver: &str) -> Vec<Mount> {
+    let file = |target: &str, content: String| Mount {
+        target: target.to_owned(),
+        source: Source::File { content: content.into_bytes(), mode: 0o644 },
+    };
+    vec![
+        file("/etc/hosts", table(process)),
+        file("/etc/hostname", format!("{}\n", process.hostname)),
+        file("/etc/resolv.conf", resolver.to_owned()),
+    ]
+}
+
+fn table(process: &Process) -> String {
+    let mut table =
+        format!("127.0.0.1\tlocalhost {}\n::1\tlocalhost ip6-localhost ip6-loopback\n", process.hostname);
+    for (name, address) in &process.hosts {
+        table.push_str(&format!("{address}\t{name}\n"));
+    }
+    table
+}

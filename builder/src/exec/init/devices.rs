@@ -1,0 +1,63 @@
+//! /dev: six devices, terminals, shared memory and message queues, all of this run only.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, Mode, makedev, mkdirat, mknodat, symlinkat};
+use rustix::mount::MountAttrFlags;
+use rustix::process::umask;
+
+use crate::exec::failure::{Errno, Failure, OrFail};
+
+use super::mounts::{mount_filesystem, quiet};
+
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+const LINKS: [(&str, &str); 6] = [
+    ("core", "/proc/kcore"),
+    ("fd", "/proc/self/fd"),
+    ("ptmx", "pts/ptmx"),
+    ("stderr", "/proc/self/fd/2"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+];
+
+/// Docker's sizes.
+const DEV_OPTIONS: [(&str, &str); 2] = [("mode", "755"), ("size", "65536k")];
+const SHM_OPTIONS: [(&str, &str); 2] = [("mode", "1777"), ("size", "65536k")];
+const PTS_OPTIONS: [(&str, &str); 3] = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+
+/// Mounts /dev at `place`.
+pub(super) fn mount(place: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let dev = mount_filesystem("tmpfs", &DEV_OPTIONS, MountAttrFlags::MOUNT_ATTR_NOSUID, place)?;
+    let before = umask(Mode::empty());
+    let made = fill(&dev);
+    umask(before);
+    made?;
+    let no_programs = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    mount_filesystem("devpts", &PTS_OPTIONS, no_programs, &directory(&dev, "pts")?)?;
+    mount_filesystem("tmpfs", &SHM_OPTIONS, quiet(), &directory(&dev, "shm")?)?;
+    match mount_filesystem("mqueue", &[], quiet(), &directory(&dev, "mqueue")?) {
+        // A kernel without message queues has no program that needs them.
+        Ok(_) | Err(Failure::Io { errno: Errno(libc::ENODEV), .. }) => Ok(dev),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn fill(dev: &OwnedFd) -> Result<(), Failure> {
+    for (name, major, minor) in DEVICES {
+        let mode = Mode::from_raw_mode(0o666);
+        mknodat(dev, name, FileType::CharacterDevice, mode, makedev(major, minor))
+            .or_fail("make /dev", name)?;
+    }
+    for (name, target) in LINKS {
+        symlinkat(target, dev, name).or_fail("link /dev", name)?;
+    }
+    Ok(())
+}
+
+fn directory(dev: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
+    use rustix::fs::{OFlags, openat};
+    mkdirat(dev, name, Mode::from_raw_mode(0o755)).or_fail("make /dev", name)?;
+    openat(dev, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).or_fail("open /dev", name)
+}

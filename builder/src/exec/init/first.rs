@@ -1,0 +1,154 @@
+//! Process 1 of a sandbox: makes the rest of it, starts the program, outlives everything in there.
+//!
+//! When it ends, the kernel kills what is left in the pid namespace: no RUN leaves a process behind.
+
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process_group, set_dumpable_behavior,
+    set_parent_process_death_signal, wait,
+};
+use rustix::system::sethostname;
+use rustix::thread::UnshareFlags;
+
+use crate::exec::failure::{Errno, Failure, OrFail};
+use crate::exec::user::Identity;
+use crate::exec::{Exit, Network, Process, sys};
+
+use super::mounts::Planned;
+use super::program;
+
+/// What process 1 is given.
+pub(super) struct First<'a> {
+    pub(super) process: Process,
+    pub(super) identity: Identity,
+    pub(super) planned: Planned,
+    /// Signals for the program come in here; its end means that the builder is gone.
+    pub(super) socket: &'a UnixStream,
+}
+
+/// Runs the program and returns how it ended. `outer` is the init's pidfd.
+pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL)).or_fail("ask for the death signal of", "the init")?;
+    if is_readable(outer)? {
+        // It died before the request could take effect.
+        return Err(Failure::Vanished { status: "killed while it started".to_owned() });
+    }
+    // The program may be root: it must not look into this process, which holds the host's capabilities.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("close", "process 1 to inspection")?;
+    separate(&first.process)?;
+    let root = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .or_fail("open", "the root")?;
+    first.planned.attach(&root)?;
+    let children = sys::watch_children().or_fail("watch", "children")?;
+    let program = start(&first.process, &first.identity)?;
+    attend(program, first.socket, &children)
+}
+
+/// Moves to namespaces of its own; the pid namespace is new already.
+fn separate(process: &Process) -> Result<(), Failure> {
+    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    flags.set(UnshareFlags::NEWNET, process.network == Network::None);
+    sys::unshare(flags).or_fail("unshare", "the mount, ipc and uts namespaces")?;
+    // Missing where the kernel has no cgroups; it only decides what /proc/self/cgroup shows.
+    let _ = sys::unshare(UnshareFlags::NEWCGROUP);
+    if process.network == Network::None {
+        sys::raise_loopback().or_fail("raise", "the loopback interface")?;
+    }
+    sethostname(process.hostname.as_bytes()).or_fail("set the host name", &process.hostname)
+}
+
+/// Starts the program; returns once it was executed.
+fn start(process: &Process, identity: &Identity) -> Result<Pid, Failure> {
+    let (reader, writer) = std::io::pipe().or_fail("make", "a pipe")?;
+    let program = fork_program(process, identity, writer)?;
+    match failed(reader)? {
+        None => Ok(program),
+        Some(failure) => Err(failure),
+    }
+}
+
+fn fork_program(process: &Process, identity: &Identity, mut writer: PipeWriter) -> Result<Pid, Failure> {
+    sys::fork(|| {
+        let failure = program::become_it(process, identity);
+        let text = serde_json::to_vec(&failure).expect("a failure is plain data");
+        // Process 1 takes silence and an end for success; if it cannot hear, nobody can.
+        let _ = writer.write_all(&text);
+        127
+    })
+    .or_fail("fork", "the program")
+}
+
+fn failed(mut reader: PipeReader) -> Result<Option<Failure>, Failure> {
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).or_fail("read", "how the program started")?;
+    Ok(serde_json::from_slice(&text).ok())
+}
+
+/// Reaps every orphan and passes signals on until the program ends or the builder does.
+fn attend(program: Pid, socket: &UnixStream, children: &OwnedFd) -> Result<Exit, Failure> {
+    loop {
+        let mut polls = [PollFd::new(children, PollFlags::IN), PollFd::new(socket, PollFlags::IN)];
+        match poll(&mut polls, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).or_fail("wait for", "the program"),
+        }
+        let (ended, said) = (!polls[0].revents().is_empty(), !polls[1].revents().is_empty());
+        if said {
+            pass_on(program, socket)?;
+        }
+        if ended && let Some(exit) = reap(program, children)? {
+            return Ok(exit);
+        }
+    }
+}
+
+fn pass_on(program: Pid, mut socket: &UnixStream) -> Result<(), Failure> {
+    let mut signal = [0];
+    match socket.read(&mut signal) {
+        Ok(0) => Err(Failure::Vanished { status: "the builder is gone".to_owned() }),
+        Ok(_) => {
+            if let Some(signal) = Signal::from_named_raw(i32::from(signal[0])) {
+                // It leads a session of its own, so this reaches what the shell started too.
+                match kill_process_group(program, signal) {
+                    Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                    Err(error) => return Err(error).or_fail("signal", "the program"),
+                }
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
+        Err(error) => Err(error).or_fail("read", "the control socket"),
+    }
+}
+
+fn reap(program: Pid, children: &OwnedFd) -> Result<Option<Exit>, Failure> {
+    // One report may stand for many children: empty it, then ask for all of them.
+    let mut report = [0; 128];
+    while let Ok(1..) = rustix::io::read(children, &mut report) {}
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == program => return Ok(exit_of(status)),
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(None),
+            Err(error) => return Err(error).or_fail("wait for", "the program"),
+        }
+    }
+}
+
+fn exit_of(status: WaitStatus) -> Option<Exit> {
+    status.exit_status().map(Exit::Code).or_else(|| status.terminating_signal().map(Exit::Signal))
+}
+
+fn is_readable(descriptor: &OwnedFd) -> Result<bool, Failure> {
+    let mut polls = [PollFd::new(descriptor, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polls, Some(&at_once))
+        .map(|ready| ready > 0)
+        .map_err(Errno::from)
+        .or_fail("poll", "the init's pidfd")
+}

@@ -1,0 +1,288 @@
+//! What is mounted into the root: /proc, /sys and /dev, the files of the run, the caller's mounts.
+//!
+//! Three times are kept apart. In the host's view the sources of bind mounts are cloned. In the root
+//! without mounts the mount points are found or made. In process 1's namespaces all is mounted: /proc
+//! shows the pid namespace of whoever mounts it.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
+use rustix::io::Errno as Kernel;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+};
+use rustix::process::fchdir;
+
+use crate::exec::failure::{Errno, Failure, OrFail};
+use crate::exec::{Access, Mount, Source, sys};
+
+use super::devices;
+use super::mountpoint::{Kind, Mountpoints};
+use super::outer::open_place;
+
+/// Docker's masked paths: what tells of the host or lets root change it, although no namespace covers
+/// it. The thermal counters of each processor, which Docker masks too, would be one mount for each.
+const MASKED_PROC: [&str; 10] = [
+    "acpi",
+    "asound",
+    "interrupts",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "timer_stats",
+];
+const MASKED_SYS: [&str; 2] = ["devices/virtual/powercap", "firmware"];
+
+/// Docker's read-only paths.
+const READ_ONLY_PROC: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+
+/// Everything to mount, in order.
+pub(super) struct Planned {
+    items: Vec<Item>,
+}
+
+struct Item {
+    target: String,
+    place: PathBuf,
+    what: What,
+}
+
+enum What {
+    Proc,
+    Sys,
+    Dev,
+    Tmpfs(Option<u64>),
+    File { content: Vec<u8>, mode: u32 },
+    Detached(OwnedFd, Kind),
+}
+
+impl Planned {
+    /// Clones what comes from the host, which is still in sight.
+    pub(super) fn open(mounts: Vec<Mount>) -> Result<Self, Failure> {
+        let item = |target: String, what| Item { target, place: PathBuf::new(), what };
+        let mut items = vec![
+            item("/proc".to_owned(), What::Proc),
+            item("/sys".to_owned(), What::Sys),
+            item("/dev".to_owned(), What::Dev),
+        ];
+        for mount in mounts {
+            let what = match mount.source {
+                Source::Tmpfs { size_bytes } => What::Tmpfs(size_bytes),
+                Source::File { content, mode } => What::File { content, mode },
+                Source::Bind { path, access } => clone(&path, access)?,
+            };
+            items.push(item(mount.target, what));
+        }
+        Ok(Self { items })
+    }
+
+    /// Finds or makes the mount points, but for those that lie in another mount.
+    pub(super) fn place(&mut self, mountpoints: &mut Mountpoints<'_>) -> Result<(), Failure> {
+        for number in 0..self.items.len() {
+            let (before, rest) = self.items.split_at_mut(number);
+            let item = &mut rest[0];
+            let outer = before.iter().rev().find_map(|outer| outer.inside(&item.target));
+            item.place = match outer {
+                Some(place) => place,
+                None => mountpoints.place(&item.target, item.what.kind())?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Mounts everything below `root`, which is also the working directory.
+    pub(super) fn attach(self, root: &OwnedFd) -> Result<(), Failure> {
+        let mut items = self.items;
+        materialise(root, &mut items)?;
+        let (mut proc, mut sys, mut dev) = (None, None, None);
+        for Item { target, place, what } in items {
+            let place = reach(root, &place, what.kind())?;
+            match what {
+                What::Proc => proc = Some(mount_filesystem("proc", &[], quiet(), &place)?),
+                What::Sys => {
+                    let attributes = quiet() | MountAttrFlags::MOUNT_ATTR_RDONLY;
+                    sys = Some(mount_filesystem("sysfs", &[], attributes, &place)?);
+                }
+                What::Dev => dev = Some(devices::mount(&place)?),
+                What::Tmpfs(size_bytes) => drop(mount_tmpfs(size_bytes, &place)?),
+                What::Detached(mount, _) => attach(&mount, &place, &target)?,
+                What::File { .. } => {}
+            }
+        }
+        match (proc, sys, dev) {
+            (Some(proc), Some(sys), Some(dev)) => protect(&proc, &sys, &dev),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Item {
+    /// Returns where `target` is if it lies in what this item mounts.
+    fn inside(&self, target: &str) -> Option<PathBuf> {
+        let rest = Path::new(target).strip_prefix(&self.target).ok()?;
+        let plain = rest.components().all(|component| matches!(component, Component::Normal(_)));
+        (plain && rest.components().next().is_some()).then(|| self.place.join(rest))
+    }
+}
+
+impl What {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::File { .. } => Kind::File,
+            Self::Detached(_, kind) => *kind,
+            _ => Kind::Directory,
+        }
+    }
+}
+
+/// Opens a mount point, which is made if it lies in another mount and lacks there.
+fn reach(root: &OwnedFd, place: &Path, kind: Kind) -> Result<OwnedFd, Failure> {
+    match open_place(root, place) {
+        Err(Failure::Io { errno: Errno(libc::ENOENT), .. }) => {
+            Mountpoints::new(root.as_fd()).inner(place, kind)?;
+            open_place(root, place)
+        }
+        other => other,
+    }
+}
+
+fn clone(path: &Path, access: Access) -> Result<What, Failure> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let mount = open_tree(CWD, path, flags).or_fail("clone the mount of", path)?;
+    if access == Access::ReadOnly {
+        sys::make_read_only(mount.as_fd()).or_fail("make read-only", path)?;
+    }
+    let stat = rustix::fs::fstat(&mount).or_fail("stat", path)?;
+    let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+    Ok(What::Detached(mount, if is_directory { Kind::Directory } else { Kind::File }))
+}
+
+/// Turns the files of the run into mounts of single files.
+///
+/// They live in one tmpfs. It must be attached for a moment, at /sys which is mounted later: before
+/// Linux 6.15 nothing can be cloned from a mount that is not part of the namespace.
+fn materialise(root: &OwnedFd, items: &mut [Item]) -> Result<(), Failure> {
+    let Some(sys) = items.iter().find(|item| matches!(item.what, What::Sys)) else { return Ok(()) };
+    let place = open_place(root, &sys.place)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let files = mount_filesystem("tmpfs", &[("mode", "700")], attributes, &place)?;
+    for (number, item) in items.iter_mut().enumerate() {
+        let What::File { content, mode } = &item.what else { continue };
+        let name = number.to_string();
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = openat(&files, &name, flags, Mode::from_raw_mode(*mode)).or_fail("make", &item.target)?;
+        File::from(file).write_all(content).or_fail("write", &item.target)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mount = open_tree(&files, &name, flags).or_fail("clone", &item.target)?;
+        item.what = What::Detached(mount, Kind::File);
+    }
+    fchdir(&files).or_fail("enter", "the files of the run")?;
+    unmount(".", UnmountFlags::DETACH).or_fail("detach", "the files of the run")?;
+    fchdir(root).or_fail("enter", "the root")
+}
+
+/// Hides and locks what is the host's in /proc and /sys.
+fn protect(proc: &OwnedFd, sys: &OwnedFd, dev: &OwnedFd) -> Result<(), Failure> {
+    for path in READ_ONLY_PROC {
+        if !exists(proc, path)? {
+            continue;
+        }
+        let mount = clone_at(proc, path)?;
+        sys::make_read_only(mount.as_fd()).or_fail("make read-only", path)?;
+        attach_at(&mount, proc, path)?;
+    }
+    let attributes = quiet() | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let mut empty: Option<OwnedFd> = None;
+    let masks = MASKED_PROC.iter().map(|path| (proc, path)).chain(MASKED_SYS.iter().map(|path| (sys, path)));
+    for (place, path) in masks {
+        let Some(is_directory) = directory_at(place, path)? else { continue };
+        let mount = match (&empty, is_directory) {
+            (_, false) => clone_at(dev, "null")?,
+            (Some(empty), true) => clone_at(empty, "")?,
+            (None, true) => filesystem("tmpfs", &[("size", "0"), ("mode", "755")], attributes)?,
+        };
+        attach_at(&mount, place, path)?;
+        if is_directory && empty.is_none() {
+            empty = Some(mount);
+        }
+    }
+    Ok(())
+}
+
+fn exists(directory: &OwnedFd, path: &str) -> Result<bool, Failure> {
+    directory_at(directory, path).map(|found| found.is_some())
+}
+
+fn directory_at(directory: &OwnedFd, path: &str) -> Result<Option<bool>, Failure> {
+    match statat(directory, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())),
+        Err(Kernel::NOENT | Kernel::NOTDIR) => Ok(None),
+        Err(error) => Err(error).or_fail("stat", path),
+    }
+}
+
+fn mount_tmpfs(size_bytes: Option<u64>, place: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let size = size_bytes.map(|bytes| bytes.to_string());
+    let mut options = vec![("mode", "755")];
+    options.extend(size.as_deref().map(|size| ("size", size)));
+    mount_filesystem(
+        "tmpfs",
+        &options,
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+        place,
+    )
+}
+
+/// What a mount without programs or devices of its own is mounted with.
+pub(super) fn quiet() -> MountAttrFlags {
+    MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC
+}
+
+/// Makes a file system and mounts it at `place`.
+pub(super) fn mount_filesystem(
+    name: &str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+    place: &OwnedFd,
+) -> Result<OwnedFd, Failure> {
+    let mount = filesystem(name, options, attributes)?;
+    attach(&mount, place, name)?;
+    Ok(mount)
+}
+
+fn filesystem(name: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd, Failure> {
+    let make = || {
+        let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // What `mount` and `df` print in the first column.
+        fsconfig_set_string(&context, "source", name)?;
+        for (option, value) in options {
+            fsconfig_set_string(&context, *option, *value)?;
+        }
+        fsconfig_create(&context)?;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
+    make().or_fail("make a mount of", name)
+}
+
+fn clone_at(directory: &OwnedFd, path: &str) -> Result<OwnedFd, Failure> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_EMPTY_PATH, path.is_empty());
+    open_tree(directory, path, flags).or_fail("clone", path)
+}
+
+fn attach(mount: &OwnedFd, place: &OwnedFd, target: &str) -> Result<(), Failure> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", place, "", flags).or_fail("mount", target)
+}
+
+fn attach_at(mount: &OwnedFd, directory: &OwnedFd, path: &str) -> Result<(), Failure> {
+    move_mount(mount, "", directory, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).or_fail("mount at", path)
+}

@@ -1,0 +1,167 @@
+//! The init itself: makes the root in a mount namespace of its own, and tidies up when all is over.
+//!
+//! It stays outside the sandbox's pid namespace, so it outlives every process in there, and its own
+//! mount namespace never has `/proc` or `/etc/hosts` mounted: it can take the mount points away.
+
+use std::fs::File;
+use std::io::{PipeWriter, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::process::{
+    PidfdFlags, Signal, WaitOptions, fchdir, getpid, getppid, pidfd_open, pivot_root,
+    set_parent_process_death_signal, setsid, umask, waitpid,
+};
+use rustix::thread::UnshareFlags;
+
+use crate::exec::failure::{Failure, OrFail};
+use crate::exec::plan::{self, Outcome, Plan};
+use crate::exec::user::{self, Identity};
+use crate::exec::{Exit, hosts, sys};
+
+use super::first::{self, First};
+use super::mountpoint::Mountpoints;
+use super::mounts::Planned;
+use super::root;
+
+/// passwd and group of an image; a directory service's dump may have some megabytes.
+const MAX_ACCOUNTS_BYTES: u64 = 16 << 20;
+
+/// Does all that the plan on standard input says and reports on the same socket.
+pub(super) fn main() -> ExitCode {
+    let Ok(socket) = settle() else { return ExitCode::FAILURE };
+    let Ok(plan) = plan::receive(&socket) else { return ExitCode::FAILURE };
+    let parent = getppid().map(|pid| pid.as_raw_nonzero().get());
+    if parent != Some(plan.parent) {
+        // The builder died before the kernel knew that this process wants to die with it.
+        return ExitCode::FAILURE;
+    }
+    let outcome = match carry_out(plan, &socket) {
+        Ok(exit) => Outcome::Ended(exit),
+        Err(failure) => Outcome::Failed(failure),
+    };
+    let text = serde_json::to_vec(&outcome).expect("an outcome is plain data");
+    match plan::write(&socket, &text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Breaks with what the builder's own surroundings would leak: its terminal, descriptors and umask.
+fn settle() -> Result<UnixStream, Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .or_fail("ask for the death signal of", "the builder")?;
+    sys::drop_descriptors(3, sys::Inherited::Close).or_fail("close", "inherited descriptors")?;
+    // Ctrl-C in the terminal is for the builder, who decides what becomes of the sandbox.
+    setsid().or_fail("start", "a session")?;
+    umask(Mode::from_raw_mode(0o022));
+    let socket = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).or_fail("keep", "the control socket")?;
+    Ok(UnixStream::from(socket))
+}
+
+fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
+    sys::unshare(UnshareFlags::NEWNS).or_fail("unshare", "the mount namespace")?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .or_fail("make private", "/")?;
+    let root = root::mount(&plan.process.root)?;
+    let mut mounts = plan.process.mounts.clone();
+    mounts.splice(0..0, hosts::mounts(&plan.process, &plan.resolver));
+    let mut planned = Planned::open(mounts)?;
+    enter(&root)?;
+
+    let identity = identify(&root, &plan.process.user)?;
+    let mut mountpoints = Mountpoints::new(root.as_fd());
+    let result = mountpoints
+        .working_directory(&plan.process.cwd, &identity)
+        .and_then(|()| planned.place(&mut mountpoints))
+        .and_then(|()| watch(First { process: plan.process, identity, planned, socket }));
+    // Also after a failure: the caller may want to look at what the upper directory holds.
+    let removed = mountpoints.remove();
+    let exit = result?;
+    removed.map(|()| exit)
+}
+
+/// Makes `root` the root and forgets the host's.
+fn enter(root: &OwnedFd) -> Result<(), Failure> {
+    fchdir(root).or_fail("enter", "the root")?;
+    // The old root ends up on top of the new one, and is then taken off.
+    pivot_root(".", ".").or_fail("pivot into", "the root")?;
+    unmount(".", UnmountFlags::DETACH).or_fail("detach", "the host's root")?;
+    fchdir(root).or_fail("enter", "the root")
+}
+
+fn identify(root: &OwnedFd, user: &str) -> Result<Identity, Failure> {
+    user::find(user, &accounts(root, "etc/passwd")?, &accounts(root, "etc/group")?)
+}
+
+fn accounts(root: &OwnedFd, path: &str) -> Result<Vec<u8>, Failure> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    // An absolute symbolic link means the image's own root, never the host's.
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = match openat2(root, path, flags, Mode::empty(), resolve) {
+        Ok(file) => File::from(file),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(Vec::new()),
+        Err(error) => return Err(error).or_fail("open", path),
+    };
+    let mut text = Vec::new();
+    if file.metadata().or_fail("stat", path)?.is_file() {
+        file.take(MAX_ACCOUNTS_BYTES).read_to_end(&mut text).or_fail("read", path)?;
+    }
+    Ok(text)
+}
+
+/// Starts process 1 and waits until it and all its descendants are gone.
+fn watch(first: First<'_>) -> Result<Exit, Failure> {
+    sys::unshare(UnshareFlags::NEWPID).or_fail("unshare", "the pid namespace")?;
+    let (mut report, writer) = std::io::pipe().or_fail("make", "a pipe")?;
+    let alive = pidfd_open(getpid(), PidfdFlags::empty()).or_fail("open", "the init's pidfd")?;
+    let child = fork_first(first, writer, &alive)?;
+    let mut text = Vec::new();
+    report.read_to_end(&mut text).or_fail("read", "the report of process 1")?;
+    let status = loop {
+        match waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => break status,
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).or_fail("wait for", "process 1"),
+        }
+    };
+    match serde_json::from_slice(&text) {
+        Ok(Outcome::Ended(exit)) => Ok(exit),
+        Ok(Outcome::Failed(failure)) => Err(failure),
+        Err(_) => Err(Failure::Vanished { status: describe(status) }),
+    }
+}
+
+fn fork_first(
+    first: First<'_>,
+    mut writer: PipeWriter,
+    alive: &OwnedFd,
+) -> Result<rustix::process::Pid, Failure> {
+    sys::fork(|| {
+        let outcome = match first::main(first, alive) {
+            Ok(exit) => Outcome::Ended(exit),
+            Err(failure) => Outcome::Failed(failure),
+        };
+        let text = serde_json::to_vec(&outcome).expect("an outcome is plain data");
+        i32::from(writer.write_all(&text).is_err())
+    })
+    .or_fail("fork", "process 1")
+}
+
+fn describe(status: rustix::process::WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (_, Some(signal)) => format!("signal {signal}"),
+        _ => "no status".to_owned(),
+    }
+}
+
+/// Opens a place in the mounted root by a path that has no symbolic links left in it.
+pub(super) fn open_place(root: impl AsFd, path: &std::path::Path) -> Result<OwnedFd, Failure> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).or_fail("open", path)
+}

@@ -1,0 +1,103 @@
+//! Between fork and execve: gives up all that the program shall not have, then becomes it.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Gid, Uid, chdir, setsid, umask};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use crate::exec::failure::{Errno, Failure, OrFail};
+use crate::exec::user::Identity;
+use crate::exec::{Process, sys};
+
+use super::{capabilities, seccomp};
+
+/// Where programs are looked for if the image says nothing: Docker's default.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Becomes the program of `process`; returns only to say why not.
+pub(super) fn become_it(process: &Process, identity: &Identity) -> Failure {
+    match give_up(process, identity) {
+        Ok(()) => execute(process, &identity.home),
+        Err(failure) => failure,
+    }
+}
+
+fn give_up(process: &Process, identity: &Identity) -> Result<(), Failure> {
+    // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
+    setsid().or_fail("start", "a session")?;
+    let null =
+        open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).or_fail("open", "/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).or_fail("replace", "standard input")?;
+    sys::drop_descriptors(3, sys::Inherited::CloseOnExec).or_fail("close", "descriptors")?;
+    sys::reset_signals();
+    umask(Mode::from_raw_mode(0o022));
+    chdir(Path::new(if process.cwd.is_empty() { "/" } else { &process.cwd }))
+        .or_fail("enter", &process.cwd)?;
+    capabilities::drop_bounding()?;
+    // While there still is CAP_SYS_ADMIN: without it the kernel wants no_new_privs, and sudo would break.
+    sys::load_seccomp(&seccomp::program()?).or_fail("load", "the seccomp filter")?;
+    let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
+    set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    set_thread_res_gid(gid, gid, gid).or_fail("set", "the group")?;
+    capabilities::keep_defaults()?;
+    // For any other user than root this also clears what is left.
+    set_thread_res_uid(uid, uid, uid).or_fail("set", "the user")
+}
+
+fn execute(process: &Process, home: &str) -> Failure {
+    let Some(name) = process.args.first() else { return Failure::NoCommand };
+    let mut variables = process.env.clone();
+    if !variables.iter().any(|variable| variable.starts_with("HOME=")) {
+        variables.push(format!("HOME={home}"));
+    }
+    let (Some(arguments), Some(environment)) = (c_strings(&process.args), c_strings(&variables)) else {
+        // execve ends a string at its first zero byte; the program would see less than was written.
+        return Failure::Io {
+            verb: "pass on a zero byte to".to_owned(),
+            what: name.clone(),
+            errno: Errno(libc::EINVAL),
+        };
+    };
+    let attempt = |path: &str| -> Option<Failure> {
+        let file = CString::new(path).ok()?;
+        let arguments: Vec<_> = arguments.iter().map(CString::as_c_str).collect();
+        let environment: Vec<_> = environment.iter().map(CString::as_c_str).collect();
+        let error = sys::execve(&file, &arguments, &environment);
+        explain(path, Errno::from(error))
+    };
+    if name.contains('/') {
+        return attempt(name).unwrap_or_else(|| Failure::NotFound { program: name.clone() });
+    }
+    let path =
+        variables.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let mut refused = None;
+    for directory in path.split(':') {
+        let directory = if directory.is_empty() { "." } else { directory };
+        match attempt(&format!("{directory}/{name}")) {
+            None => {}
+            // As shells do: a file that may not be executed does not hide one that may.
+            Some(failure @ Failure::NotExecutable { .. }) => refused = refused.or(Some(failure)),
+            Some(failure) => return failure,
+        }
+    }
+    refused.unwrap_or_else(|| Failure::NotFound { program: name.clone() })
+}
+
+/// Says why `program` was not executed; `None` if there is no such file.
+fn explain(program: &str, errno: Errno) -> Option<Failure> {
+    let program = program.to_owned();
+    match errno.0 {
+        libc::ENOENT if Path::new(&program).exists() => Some(Failure::NoInterpreter { program }),
+        libc::ENOENT | libc::ENOTDIR => None,
+        libc::EACCES => Some(Failure::NotExecutable { program, errno }),
+        libc::ENOEXEC => Some(Failure::WrongFormat { program, machine: std::env::consts::ARCH.to_owned() }),
+        _ => Some(Failure::Io { verb: "run".to_owned(), what: program, errno }),
+    }
+}
+
+fn c_strings(texts: &[String]) -> Option<Vec<CString>> {
+    texts.iter().map(|text| CString::new(text.as_str()).ok()).collect()
+}

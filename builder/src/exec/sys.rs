@@ -1,0 +1,168 @@
+//! The system calls that no safe wrapper offers: the only unsafe code of oxbox.
+//!
+//! Everything here runs in the init, which is a process of its own with a single thread; nothing is
+//! called from the builder itself.
+
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+use seccompiler::sock_filter;
+
+/// What becomes of the descriptors that a process was born with.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Inherited {
+    /// They are closed at once.
+    Close,
+    /// They are closed by the next `execve`.
+    CloseOnExec,
+}
+
+/// Runs `child` in a new process, which ends with the code that `child` returns.
+pub(super) fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    // SAFETY: the init has one thread, so the child may do all that the parent may.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // A panic must not unwind into the parent's half of the code.
+        let code = catch_unwind(AssertUnwindSafe(child)).unwrap_or(101);
+        // SAFETY: ends the process; nothing after it runs. Skips what `exit` would flush twice.
+        unsafe { libc::_exit(code) }
+    }
+    Pid::from_raw(pid)
+        .filter(|pid| !pid.is_init() && pid.as_raw_nonzero().get() > 0)
+        .ok_or_else(io::Error::last_os_error)
+}
+
+/// Leaves the namespaces named by `flags` for new ones.
+pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: descriptor tables are never among `flags`, and there is no other thread to surprise.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(io::Error::from)
+}
+
+/// Makes the mount behind `mount` read-only, and all that is mounted below it.
+pub(super) fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
+    let attributes =
+        libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: an empty C string and a struct of exactly the size that is passed along.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    check(result)
+}
+
+/// Loads a filter for this process and its children, without touching `no_new_privs`.
+///
+/// Needs `CAP_SYS_ADMIN` for just that reason. `seccompiler` would set the flag, and with it `sudo`
+/// and every other setuid program in a RUN would stop working.
+pub(super) fn load_seccomp(program: &[sock_filter]) -> io::Result<()> {
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        filter: *const sock_filter,
+    }
+    let length = u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let program = Program { length, filter: program.as_ptr() };
+    // SAFETY: the kernel copies `length` instructions out of the slice, which outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0 as libc::c_ulong,
+            &raw const program,
+        )
+    };
+    check(result)
+}
+
+/// Blocks SIGCHLD and returns the descriptor that reports it instead.
+pub(super) fn watch_children() -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised by sigemptyset before it is read; the descriptor is new and ours.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()))?;
+        let descriptor = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        check(descriptor)?;
+        Ok(OwnedFd::from_raw_fd(descriptor))
+    }
+}
+
+/// Gives every signal its default action and blocks none: what a program expects to be born with.
+///
+/// Rust ignores SIGPIPE, and a shell may have started oxbox with SIGHUP or SIGINT ignored.
+pub(super) fn reset_signals() {
+    /// Handler, flags, restorer and mask, as the kernel and not the C library lays them out.
+    const DEFAULT: [u64; 4] = [0; 4];
+    // The C library refuses the two signals that it uses itself, and those may be ignored too.
+    const LAST: libc::c_int = 64;
+    // SAFETY: all zero means the default action and installs no handler; the two signals whose action
+    // is fixed are refused and skipped. The mask is initialised before it is read.
+    unsafe {
+        for signal in 1..=LAST {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                ptr::null::<u64>(),
+                size_of::<u64>(),
+            );
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Becomes the program at `path`; returns only to say why not.
+pub(super) fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> io::Error {
+    let pointers =
+        |list: &[&CStr]| -> Vec<_> { list.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect() };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end with a null pointer and their strings outlive the call.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Gets rid of every descriptor from `first` on: oxbox may have inherited some that it knows nothing of.
+pub(super) fn drop_descriptors(first: u32, what: Inherited) -> io::Result<()> {
+    let flags = match what {
+        Inherited::Close => 0,
+        Inherited::CloseOnExec => libc::CLOSE_RANGE_CLOEXEC,
+    };
+    // SAFETY: called before the init opens anything, or with the flag that closes nothing yet.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) })
+}
+
+/// Brings up the loopback interface of this network namespace.
+pub(super) fn raise_loopback() -> io::Result<()> {
+    use rustix::net::{AddressFamily, SocketType, socket};
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    // SAFETY: the request is zeroed, its name is shorter than IFNAMSIZ and so ends with a zero byte,
+    // and the flags are the member that both requests use.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[0] = b'l' as libc::c_char;
+        request.ifr_name[1] = b'o' as libc::c_char;
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request))?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request))
+    }
+}
+
+fn check(result: impl Into<i64>) -> io::Result<()> {
+    if result.into() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

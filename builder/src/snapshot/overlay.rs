@@ -1,0 +1,308 @@
+//! Snapshots as overlayfs wants them: each layer a directory, with the kernel's own whiteouts.
+//!
+//! ```text
+//! $ROOT/snapshots/                       0700: layers hold setuid programs
+//!   <chain_id hex>/fs/                   one layer: devices 0:0 for what it hides, opaque directories marked
+//!   <chain_id hex>/unpacked              see marker.rs
+//!   active/<pid>-<number>/fs/            what a step writes, or a layer that is being unpacked
+//!   active/<pid>-<number>/{work,merged}  what the kernel wants besides
+//!   active/<pid>-<number>/lowers         the snapshots a step stands on, one hex a line
+//! $ROOT/locks/snapshots                  shared while a step takes its layers, exclusive while one is pruned
+//! $ROOT/locks/snapshot-<chain_id hex>    held while the layer is unpacked
+//! ```
+//!
+//! Nothing is mounted here. The sandbox does that in its own mount namespace, from [`Active::root`].
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use oxbox_layers::oci::{ChainId, DiffId};
+use oxbox_layers::tar::Entry;
+use rustix::fs::{FlockOperation, flock, syncfs};
+
+use super::claim::{self, Claim};
+use super::marker::{self, Marker, RootEntry, Trust};
+use super::{Active, OpenLayer, SnapshotError, Snapshotter, Swept, io_error, unpack};
+use crate::exec;
+
+/// After this long the kernel has written a file back by itself (`dirty_expire_centisecs` is 30 s), so
+/// that syncing it waits for nothing.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
+
+/// Snapshots for overlayfs, mounted by root.
+#[derive(Debug)]
+pub struct Overlay {
+    snapshots: PathBuf,
+    active: PathBuf,
+    locks: PathBuf,
+    boot: String,
+}
+
+impl Overlay {
+    /// Opens the snapshots beneath the state directory `state`, which are made if there are none.
+    pub fn open(state: &Path) -> Result<Self, SnapshotError> {
+        let snapshots = state.join("snapshots");
+        let active = snapshots.join("active");
+        let locks = state.join("locks");
+        for directory in [&active, &locks] {
+            let make = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            make.map_err(io_error("make", directory))?;
+        }
+        // Also if it was made by something that knew no better.
+        fs::set_permissions(&snapshots, Permissions::from_mode(0o700))
+            .map_err(io_error("protect", &snapshots))?;
+        Ok(Self { snapshots, active, locks, boot: marker::boot_id()? })
+    }
+
+    fn place(&self, layer: &ChainId) -> PathBuf {
+        self.snapshots.join(layer.0.hex())
+    }
+
+    fn lock(&self, name: &str, operation: FlockOperation) -> Result<File, SnapshotError> {
+        let path = self.locks.join(name);
+        let file = File::options().create(true).append(true).open(&path).map_err(io_error("open", &path))?;
+        flock(&file, operation).map_err(io_error("lock", &path))?;
+        Ok(file)
+    }
+
+    fn lock_layer(&self, layer: &ChainId) -> Result<File, SnapshotError> {
+        self.lock(&format!("snapshot-{}", layer.0.hex()), FlockOperation::LockExclusive)
+    }
+
+    /// Returns the marker of a layer that is here and can be believed.
+    fn believed(&self, layer: &ChainId) -> Result<Option<Marker>, SnapshotError> {
+        let marker = Marker::read(&self.place(layer))?;
+        Ok(marker.filter(|marker| marker.trust(&self.boot) != Trust::Lost))
+    }
+
+    /// Makes the snapshot of a layer of what `fill` puts into a directory.
+    fn make(
+        &self,
+        layer: &ChainId,
+        fill: &mut dyn FnMut(&Path) -> Result<RootEntry, SnapshotError>,
+    ) -> Result<(), SnapshotError> {
+        let _lock = self.lock_layer(layer)?;
+        if self.believed(layer)?.is_some() {
+            return Ok(());
+        }
+        let claim = Claim::new(&self.active)?;
+        let directory = claim.path().join("fs");
+        fs::create_dir(&directory).map_err(io_error("make", &directory))?;
+        let root = fill(&directory)?;
+        self.publish(claim, layer, root)
+    }
+
+    /// Puts a claim into the place of a layer, whose lock is held.
+    fn publish(&self, claim: Claim, layer: &ChainId, root: RootEntry) -> Result<(), SnapshotError> {
+        Marker::new(&self.boot, root).write(claim.path())?;
+        let place = self.place(layer);
+        if place.exists() {
+            // It did not survive a crash of the machine.
+            self.set_aside(&place)?;
+        }
+        claim.publish(&place).map(|_| ())
+    }
+
+    /// Takes a snapshot out of its place at once, and its files away after that; `false` without one.
+    fn set_aside(&self, place: &Path) -> Result<Option<Claim>, SnapshotError> {
+        let claim = Claim::new(&self.active)?;
+        match fs::rename(place, claim.path().join("removed")) {
+            Ok(()) => Ok(Some(claim)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error("set aside", place)(error)),
+        }
+    }
+
+    /// Writes down what a step stands on, so that nobody prunes it, and checks that it is there.
+    fn take(&self, claim: &Claim, chain: &[DiffId]) -> Result<Vec<(PathBuf, Marker)>, SnapshotError> {
+        let _lock = self.lock("snapshots", FlockOperation::LockShared)?;
+        let names = chain_ids(chain);
+        let list: String = names.iter().map(|name| name.0.hex() + "\n").collect();
+        let path = claim.path().join("lowers");
+        fs::write(&path, list).map_err(io_error("write", &path))?;
+        let taken = names.iter().zip(chain).map(|(name, layer)| {
+            let marker = self.believed(name)?.ok_or(SnapshotError::Missing { layer: *layer })?;
+            Ok((self.place(name).join("fs"), marker))
+        });
+        taken.collect()
+    }
+
+    /// Returns the names of all snapshots that living steps stand on.
+    fn in_use(&self) -> Result<HashSet<String>, SnapshotError> {
+        let mut used = HashSet::new();
+        for path in claim::directories(&self.active)? {
+            // A claim without a list is an unpacking, or just going away.
+            let list = fs::read_to_string(path.join("lowers")).unwrap_or_default();
+            used.extend(list.lines().map(str::to_owned));
+        }
+        Ok(used)
+    }
+
+    /// Takes every snapshot out of its place that nobody uses and `keep` says no to.
+    fn set_aside_unless(&self, keep: &mut dyn FnMut(&ChainId) -> bool) -> Result<Vec<Claim>, SnapshotError> {
+        let _lock = self.lock("snapshots", FlockOperation::LockExclusive)?;
+        let used = self.in_use()?;
+        let mut aside = Vec::new();
+        for path in claim::directories(&self.snapshots)? {
+            let Some((name, layer)) = named(&path) else { continue };
+            if !used.contains(name) && !keep(&layer) {
+                aside.extend(self.set_aside(&path)?);
+            }
+        }
+        Ok(aside)
+    }
+
+    /// Describes the mount: relative to the snapshots, for the kernel takes 255 bytes of each path.
+    fn stack(&self, claim: &Claim, lowers: &[PathBuf]) -> exec::Overlay {
+        let below = |path: &Path| {
+            path.strip_prefix(&self.snapshots).expect("all of it is made beneath the snapshots").to_owned()
+        };
+        let own = |name| below(&claim.path().join(name));
+        let mut stacked: Vec<_> = lowers.iter().map(|lower| below(lower)).collect();
+        if stacked.is_empty() {
+            // The kernel wants at least one; the mount point is an empty directory.
+            stacked.push(own("merged"));
+        }
+        exec::Overlay {
+            directory: self.snapshots.clone(),
+            lowers: stacked,
+            upper: own("fs"),
+            work: own("work"),
+            mountpoint: own("merged"),
+        }
+    }
+
+    /// Makes the young snapshots of this boot trusted for good, once they have settled.
+    fn settle(&self, young: &[(PathBuf, Marker)]) -> Result<(), SnapshotError> {
+        if young.is_empty() {
+            return Ok(());
+        }
+        let directory = File::open(&self.snapshots).map_err(io_error("open", &self.snapshots))?;
+        syncfs(&directory).map_err(io_error("sync", &self.snapshots))?;
+        young.iter().try_for_each(|(path, marker)| marker.write_synced(path))
+    }
+}
+
+impl Snapshotter for Overlay {
+    fn unpacked(&self, chain: &[DiffId]) -> Result<usize, SnapshotError> {
+        for (count, layer) in chain_ids(chain).iter().enumerate() {
+            if self.believed(layer)?.is_none() {
+                return Ok(count);
+            }
+        }
+        Ok(chain.len())
+    }
+
+    fn unpack(&self, chain: &[DiffId], open: &mut OpenLayer<'_>) -> Result<(), SnapshotError> {
+        let Some(layer) = ChainId::of(chain) else { return Ok(()) };
+        self.make(&layer, &mut |directory| {
+            // Also keeps them from being pruned meanwhile.
+            let below = self.prepare(&chain[..chain.len() - 1])?;
+            unpack::unpack(directory, below.lowers(), open)
+        })
+    }
+
+    fn prepare(&self, chain: &[DiffId]) -> Result<Active, SnapshotError> {
+        let claim = Claim::new(&self.active)?;
+        let mut taken = self.take(&claim, chain)?;
+        taken.reverse();
+        for name in ["fs", "work", "merged"] {
+            let directory = claim.path().join(name);
+            fs::create_dir(&directory).map_err(io_error("make", &directory))?;
+        }
+        let upper = claim.path().join("fs");
+        let speaking = taken.iter().find(|(_, marker)| marker.root == RootEntry::Own);
+        dress(&upper, speaking.map(|(lower, _)| lower.as_path()))?;
+        let lowers: Vec<_> = taken.into_iter().map(|(lower, _)| lower).collect();
+        let root = exec::Root::Overlay(self.stack(&claim, &lowers));
+        Ok(Active { root, upper, lowers, chain: ChainId::of(chain), claim })
+    }
+
+    fn changes(&self, active: &Active) -> Result<Vec<Entry>, SnapshotError> {
+        unpack::changes(active.upper(), active.lowers())
+    }
+
+    fn commit(&self, active: Active, layer: &DiffId) -> Result<(), SnapshotError> {
+        let Active { claim, chain, .. } = active;
+        let name = chain.map_or(ChainId(layer.0), |chain| chain.then(layer));
+        let _lock = self.lock_layer(&name)?;
+        if self.believed(&name)?.is_some() {
+            return Ok(());
+        }
+        for name in ["work", "merged"] {
+            let path = claim.path().join(name);
+            fs::remove_dir_all(&path).map_err(io_error("remove", &path))?;
+        }
+        let list = claim.path().join("lowers");
+        fs::remove_file(&list).map_err(io_error("remove", &list))?;
+        // The changes of a step have no entry for the root: what it did to it ends with it.
+        self.publish(claim, &name, RootEntry::Inherited)
+    }
+
+    fn prune(&self, keep: &mut dyn FnMut(&ChainId) -> bool) -> Result<usize, SnapshotError> {
+        // The files go when the claims are dropped, and nobody waits for that with a lock.
+        self.set_aside_unless(keep).map(|aside| aside.len())
+    }
+
+    fn sweep(&self) -> Result<Swept, SnapshotError> {
+        let mut swept = Swept { abandoned: claim::sweep(&self.active)?, doubtful: 0 };
+        let mut young = Vec::new();
+        for path in claim::directories(&self.snapshots)? {
+            if path == self.active {
+                continue;
+            }
+            // Without a marker another sweep is just taking it away.
+            let Some(marker) = Marker::read(&path)? else { continue };
+            match marker.trust(&self.boot) {
+                Trust::ThisBoot if has_settled(&path) => young.push((path, marker)),
+                Trust::Synced | Trust::ThisBoot => {}
+                Trust::Lost => swept.doubtful += usize::from(self.set_aside(&path)?.is_some()),
+            }
+        }
+        self.settle(&young)?;
+        Ok(swept)
+    }
+}
+
+/// Returns the chain_id of each layer of a chain, the lowest first.
+fn chain_ids(chain: &[DiffId]) -> Vec<ChainId> {
+    let mut names: Vec<ChainId> = Vec::with_capacity(chain.len());
+    for layer in chain {
+        names.push(names.last().map_or(ChainId(layer.0), |below| below.then(layer)));
+    }
+    names
+}
+
+/// Returns name and chain_id of the snapshot at `path`; `None` if no snapshot is called so.
+fn named(path: &Path) -> Option<(&str, ChainId)> {
+    let name = path.file_name()?.to_str()?;
+    let layer =
+        ["sha256", "sha512"].iter().find_map(|algorithm| format!("{algorithm}:{name}").parse().ok())?;
+    Some((name, ChainId(layer)))
+}
+
+/// Gives the root that a step sees the attributes of the topmost layer that has some for it.
+fn dress(upper: &Path, speaking: Option<&Path>) -> Result<(), SnapshotError> {
+    let mode = |mode| {
+        fs::set_permissions(upper, Permissions::from_mode(mode)).map_err(io_error("set the mode of", upper))
+    };
+    let Some(lower) = speaking else { return mode(0o755) };
+    let meta = fs::metadata(lower).map_err(io_error("stat", lower))?;
+    std::os::unix::fs::chown(upper, Some(meta.uid()), Some(meta.gid())).map_err(io_error("chown", upper))?;
+    mode(meta.mode() & 0o7777)?;
+    let modified = meta.modified().map_err(io_error("stat", lower))?;
+    let times = fs::FileTimes::new().set_modified(modified);
+    File::open(upper).and_then(|file| file.set_times(times)).map_err(io_error("set the time of", upper))
+}
+
+fn has_settled(path: &Path) -> bool {
+    let modified = fs::metadata(path).and_then(|meta| meta.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age >= SETTLED_AFTER))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! From a layer's tar to a directory that overlayfs can use, and from one back to a layer's entries.
+
+use std::fs::{self, Permissions};
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use oxbox_layers::tar::{Entry, Reader};
+use oxbox_layers::tree::apply::{Devices, Options, Ownership, Whiteouts};
+use oxbox_layers::tree::overlay::{self, Namespace};
+use oxbox_layers::tree::{Root, Stack, Xattrs, apply};
+
+use super::marker::RootEntry;
+use super::{OpenLayer, SnapshotError, io_error};
+
+/// A guard against archives made to fill a disk; the largest real layers have some tens of gigabytes.
+const MAX_LAYER_BYTES: u64 = 1 << 40;
+
+/// As many as a file system of that size has inodes by default.
+const MAX_LAYER_ENTRIES: u64 = 1 << 26;
+
+/// The reader takes single blocks of 512 bytes.
+const READ_BYTES: usize = 256 << 10;
+
+/// A mode that no layer gives its root, to see whether it gives one. Setuid means nothing on a directory.
+const UNSPOKEN_MODE: u32 = 0o4700;
+
+/// Unpacks a tar into an empty directory, above the layers in `below`, the topmost first.
+pub(super) fn unpack(
+    directory: &Path,
+    below: &[PathBuf],
+    open: &mut OpenLayer<'_>,
+) -> Result<RootEntry, SnapshotError> {
+    let set_mode = |mode| {
+        fs::set_permissions(directory, Permissions::from_mode(mode))
+            .map_err(io_error("set the mode of", directory))
+    };
+    set_mode(UNSPOKEN_MODE)?;
+    let lower = stack(below)?;
+    let options = Options {
+        ownership: Ownership::Keep,
+        devices: Devices::Required,
+        whiteouts: Whiteouts::Overlay { namespace: Namespace::Trusted, lower: Some(&lower) },
+        xattrs: Xattrs::CapabilityAndUser,
+        max_bytes: MAX_LAYER_BYTES,
+        max_entries: MAX_LAYER_ENTRIES,
+    };
+    let tar = open().map_err(io_error("open the layer for", directory))?;
+    let mut archive = Reader::new(BufReader::with_capacity(READ_BYTES, tar));
+    let applied = apply(&Root::open(directory)?, &mut archive, &options)
+        .map_err(|source| SnapshotError::Unpack { path: directory.to_owned(), source })?;
+    for skipped in &applied.skipped {
+        tracing::warn!(?skipped, "left out of a layer");
+    }
+    drain(archive.into_inner()).map_err(io_error("read the end of the layer for", directory))?;
+    let mode = fs::metadata(directory).map_err(io_error("stat", directory))?.permissions().mode();
+    if mode & 0o7777 == UNSPOKEN_MODE {
+        set_mode(0o755)?;
+        return Ok(RootEntry::Inherited);
+    }
+    Ok(RootEntry::Own)
+}
+
+/// Reads what follows the end mark: a source that checks a sum does so at its end.
+fn drain(rest: impl Read) -> io::Result<()> {
+    io::copy(&mut rest.take(MAX_LAYER_BYTES), &mut io::sink()).map(|_| ())
+}
+
+/// Returns what an upper directory changes over the layers below it.
+///
+/// Of extended attributes only file capabilities are written down, as containerd and BuildKit do.
+pub(super) fn changes(upper: &Path, below: &[PathBuf]) -> Result<Vec<Entry>, SnapshotError> {
+    overlay::changes(&Root::open(upper)?, &stack(below)?, Xattrs::Capability)
+        .map_err(|source| SnapshotError::Changes { path: upper.to_owned(), source })
+}
+
+fn stack(layers: &[PathBuf]) -> Result<Stack, SnapshotError> {
+    let roots = layers.iter().map(|layer| Root::open(layer)).collect::<Result<_, _>>()?;
+    Ok(Stack::new(roots, Xattrs::CapabilityAndUser))
+}

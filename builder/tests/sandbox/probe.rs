@@ -1,0 +1,61 @@
+//! A program inside a sandbox that tries what no busybox applet does.
+
+use std::os::unix::net::UnixStream;
+use std::process::{Command, ExitCode};
+
+use rustix::io::Errno;
+
+pub(crate) fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
+    match arguments.next().as_deref() {
+        Some("ids") => {
+            let (uid, euid) = (rustix::process::getuid(), rustix::process::geteuid());
+            println!("uid {} euid {}", uid.as_raw(), euid.as_raw());
+        }
+        Some("refused") => refused(),
+        Some("sockets") => sockets(),
+        Some("overwrite") => overwrite(),
+        other => panic!("no such probe: {other:?}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn tell<T>(what: &str, result: Result<T, Errno>) {
+    match result {
+        Ok(_) => println!("{what} works"),
+        Err(Errno::PERM) => println!("{what} EPERM"),
+        Err(error) => println!("{what} {error}"),
+    }
+}
+
+fn refused() {
+    use rustix::mount::{FsOpenFlags, MountFlags, fsopen, mount};
+    tell("mount", mount("none", "/tmp", "tmpfs", MountFlags::empty(), None::<&std::ffi::CStr>));
+    tell("fsopen", fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC));
+    // A user namespace needs no capability, so only the filter can refuse it.
+    #[allow(deprecated)]
+    let unshared = rustix::thread::unshare(rustix::thread::UnshareFlags::NEWUSER);
+    tell("unshare", unshared);
+    let own = std::fs::File::open("/proc/self/ns/uts").unwrap();
+    let entered = rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&own), None);
+    tell("setns", entered);
+    tell("sethostname", rustix::system::sethostname(b"x"));
+    // The C library asks for clone3 first and must be able to fall back.
+    let child = Command::new("/bin/true").status().map_err(|error| Errno::from_io_error(&error).unwrap());
+    tell("spawn", child);
+}
+
+fn sockets() {
+    use rustix::net::{AddressFamily, SocketType, socket};
+    tell("inet", socket(AddressFamily::INET, SocketType::DGRAM, None));
+    tell("unix", UnixStream::pair().map_err(|error| Errno::from_io_error(&error).unwrap()));
+    tell("vsock", socket(AddressFamily::VSOCK, SocketType::STREAM, None));
+}
+
+fn overwrite() {
+    // Opening it would say that it is busy: that is what an attacker waits for to end.
+    match rustix::fs::access("/proc/self/exe", rustix::fs::Access::WRITE_OK) {
+        Ok(()) => println!("writable"),
+        Err(Errno::ROFS) => println!("EROFS"),
+        Err(error) => println!("{error}"),
+    }
+}

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt as _, TryStreamExt as _};
 use oxbox_layers::oci::{Descriptor, Digest, Hasher};
 
 use super::{EndpointError, Subject};
@@ -97,6 +97,20 @@ impl BlobStream {
     pub fn metered(mut self, meter: impl FnMut(u64) + Send + 'static) -> Self {
         self.meter = Some(Box::new(meter));
         self
+    }
+
+    /// Gathers all bytes: for configs, whose size the caller has bounded.
+    pub(crate) async fn collect_bytes(self) -> Result<Bytes, EndpointError> {
+        let (fault, digest, place) = (self.fault(), self.digest, self.place.clone());
+        let pieces: Result<Vec<Bytes>, io::Error> = self.try_collect().await;
+        match pieces {
+            Ok(pieces) => Ok(pieces.concat().into()),
+            Err(error) => Err(fault.take().unwrap_or_else(|| EndpointError::Failed {
+                subject: Subject::Blob(digest),
+                place,
+                source: error.into(),
+            })),
+        }
     }
 
     fn take_piece(&mut self, piece: &Bytes) -> Result<(), Mismatch> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Absent       it is not there: a fact, and often the answer
+//! Ambiguous    several are there and none was named
 //! Denied       it may be there: credentials decide
 //! Transient    the same request may succeed later
 //! Corrupt      bytes came, and they are not the promised ones
@@ -45,6 +46,16 @@ pub enum EndpointError {
         place: String,
         /// What is there instead, empty if there is no more to say.
         details: String,
+    },
+    /// The place holds several images, and which one was not said.
+    #[error("{place} holds {count} images; name one{}", among(.names))]
+    Ambiguous {
+        /// Where.
+        place: String,
+        /// How many there are.
+        count: usize,
+        /// Names of some of them; empty if they have none.
+        names: String,
     },
     /// The place wants other credentials, or a file other permissions.
     #[error("{place} denies access to {subject}")]
@@ -163,4 +174,8 @@ impl fmt::Display for Subject {
 
 fn hint(details: &str) -> String {
     if details.is_empty() { String::new() } else { format!(" ({details})") }
+}
+
+fn among(names: &str) -> String {
+    if names.is_empty() { ", by its position (:@0)".to_owned() } else { format!(" of {names}") }
 }

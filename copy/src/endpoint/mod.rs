@@ -102,6 +102,23 @@ pub trait Destination: Send + Sync {
     /// The root has not been given to [`Destination::push_document`] before. Atomic: a name points
     /// at its old image until it points at this one.
     fn publish(&self, root: &Document) -> impl Future<Output = Result<(), EndpointError>> + Send;
+
+    /// Returns what the place can hold; anything, unless it is one file.
+    fn takes(&self) -> Takes {
+        Takes::Anything
+    }
+}
+
+/// What a destination takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Any documents, and blobs in any order, several at once.
+    Anything,
+    /// Any documents, and blobs one after the other, as the documents name them: their order shows in
+    /// the bytes of an archive.
+    InOrder,
+    /// One image for one platform, its blobs in order.
+    OneImage,
 }
 
 /// A repository of a registry, from which another repository there can take blobs over.

@@ -10,8 +10,16 @@
 //! is `transfer`'s. Dispatch is static: each place has its own types, [`AnySource`] and
 //! [`AnyDestination`] are the closed sets of them.
 
+mod any;
+pub mod archive;
 mod blob_stream;
+mod crossing;
+pub mod directory;
+mod document_bytes;
 mod error;
+pub mod layout;
+mod listing;
+mod referrers;
 
 use std::fmt;
 use std::future::Future;
@@ -19,6 +27,7 @@ use std::future::Future;
 use bytes::Bytes;
 use oxbox_layers::oci::{Descriptor, Digest, Document};
 
+pub use any::{AnyDestination, AnySource, Places};
 pub use blob_stream::{BlobStream, Fault};
 pub use error::{Cause, EndpointError, FileError, Subject};
 

@@ -86,7 +86,7 @@ fn check(shape: &Shape, first: &str, second: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 20, ..ProptestConfig::default() })]
 
     #[test]
     fn any_image_keeps_every_digest_between_any_places(shape in anything()) {

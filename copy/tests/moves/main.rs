@@ -1,0 +1,10 @@
+//! Images moved between places on disk.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by it, in its helpers too")]
+
+mod archives;
+mod damage;
+mod docker;
+mod peers;
+mod place;
+mod round_trips;

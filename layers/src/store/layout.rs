@@ -233,8 +233,8 @@ impl Blob for FileBlob {
 #[cfg(test)]
 mod tests {
     use super::{EMPTY_INDEX, Layout};
-    use crate::oci::{Index, MediaType, Raw};
-    use crate::store::StoreError;
+    use crate::oci::{Algorithm, Index, MediaType, Raw};
+    use crate::store::{BlobStore as _, StoreError};
 
     #[test]
     fn creating_twice_keeps_what_is_there() {
@@ -280,5 +280,25 @@ mod tests {
         let layout = Layout::open(directory.path()).unwrap();
         assert_eq!(layout.blobs().unwrap(), []);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn many_first_blobs_of_an_algorithm_may_come_at_once() {
+        for round in 0..40_u8 {
+            let folder = tempfile::tempdir().unwrap();
+            let layout = Layout::create(folder.path().join("store")).unwrap();
+            let start = std::sync::Barrier::new(8);
+            std::thread::scope(|scope| {
+                for number in 0..8_u8 {
+                    let (layout, start) = (&layout, &start);
+                    scope.spawn(move || {
+                        let mut writer = layout.writer(Algorithm::Sha512).unwrap();
+                        writer.write_all(&[round, number]).unwrap();
+                        start.wait();
+                        writer.commit().unwrap();
+                    });
+                }
+            });
+        }
     }
 }

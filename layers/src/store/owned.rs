@@ -48,10 +48,14 @@ pub(super) enum Leftover {
     Remove,
 }
 
+/// Somebody would have to remove the directory each time; then it is not ours to insist.
+const MAKE_ATTEMPTS: usize = 16;
+
 impl Owned {
     /// Makes an empty file in `directory`, and the directory where it is missing.
     pub(super) fn create(directory: &Path) -> Result<Self, StoreError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let mut made = 0;
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = directory.join(format!("{}-{number}", process::id()));
@@ -59,8 +63,10 @@ impl Owned {
                 Ok(file) => file,
                 // Of a process with our pid that was killed, or that lives in another container.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !directory.is_dir() => {
+                // Whoever made the directory meanwhile: try again.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && made < MAKE_ATTEMPTS => {
                     disk::make_directory(directory)?;
+                    made += 1;
                     continue;
                 }
                 Err(error) => return Err(cannot("create", &path)(error)),

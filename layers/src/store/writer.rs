@@ -101,7 +101,9 @@ impl FileWriter {
         match self.file.publish(path) {
             Ok(true) => Ok(true),
             Ok(false) => self.replace_damaged(path),
-            Err(Errno::NOENT) if !disk::parent(path).is_dir() => {
+            // The directory is missing, or was a moment ago: another writer may have made it since.
+            // If it is our own file that is gone, trying again would never end.
+            Err(Errno::NOENT) if self.file.path().exists() => {
                 disk::make_directory(disk::parent(path))?;
                 Ok(false)
             }

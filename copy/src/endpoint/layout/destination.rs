@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use oxbox_layers::oci::graph::{Role, successors};
 use oxbox_layers::oci::{Descriptor, Digest, Document};
-use oxbox_layers::store::{
-    BlobStore as _, BlobWriter, Committed, Entries, Layout, StoreError, read_document,
-};
+use oxbox_layers::store::{BlobStore as _, Committed, Entries, Layout, StoreError, read_document};
 
 use crate::endpoint::crossing::{Pieces, run, write_blob};
 use crate::endpoint::referrers::describe;
@@ -98,7 +96,7 @@ impl Destination for LayoutDestination {
             (Arc::clone(&self.layout), self.place.clone(), Committed::from(descriptor));
         let job = move |pieces: Pieces| {
             let failed = |error| EndpointError::store(Subject::Blob(promised.digest), &place, error);
-            let mut writer = start(&layout, &promised.digest).map_err(failed)?;
+            let mut writer = layout.writer(promised.digest.algorithm()).map_err(failed)?;
             pieces.copy_to(&mut writer).map_err(|source| {
                 failed(StoreError::Io { verb: "write a blob in", path: layout.root().to_owned(), source })
             })?;
@@ -154,24 +152,8 @@ fn list(entries: &mut Entries, root: &Descriptor, name: Option<&str>) {
     }
 }
 
-/// Starts a blob, in a directory that is there.
-///
-/// Several blobs that are the first of their algorithm may come at once, and the store's writer fails
-/// if another one makes the directory between its rename and its look for what was missing.
-/// TODO: goes when `store::writer` tries the rename again whoever made the directory.
-fn start(layout: &Layout, digest: &Digest) -> Result<Box<dyn BlobWriter>, StoreError> {
-    let path = layout.blob_path(digest);
-    let directory = path.parent().unwrap_or(layout.root());
-    std::fs::create_dir_all(directory).map_err(|source| StoreError::Io {
-        verb: "create",
-        path: directory.to_owned(),
-        source,
-    })?;
-    layout.writer(digest.algorithm())
-}
-
 fn write_document(layout: &Layout, document: &Document) -> Result<(), StoreError> {
-    let mut writer = start(layout, &document.digest())?;
+    let mut writer = layout.writer(document.digest().algorithm())?;
     writer.write_all(document.bytes()).map_err(|source| StoreError::Io {
         verb: "write a blob in",
         path: layout.root().to_owned(),

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, EXPECT};
+use http_body::Body as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -102,7 +103,9 @@ impl Incoming {
         idle: Duration,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        // HTTP/2 says so without a length.
+        let declared = if body.is_end_stream() { Some(0) } else { length };
         let state = if headers.contains_key(EXPECT) { State::Expecting } else { State::Open };
         Self { stream: body.into_data_stream(), declared, taken: 0, idle, connection, stopping, state }
     }

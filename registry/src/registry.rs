@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, RwLock, Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::accept::SparseIndexes;
@@ -12,7 +12,7 @@ use crate::storage::{Blobs, Metadata, StorageError};
 
 /// Uploads at a time, and downloads at a time. Each has a thread of its own and about 2 MiB of
 /// memory; those beyond wait for their turn.
-const TRANSFERS: u32 = 1024;
+const TRANSFERS: usize = 1024;
 
 /// A registry: storage and rules, without a socket.
 pub struct Registry {
@@ -27,6 +27,9 @@ pub struct Registry {
     pub(crate) sessions: Sessions,
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
+    /// Held for reading by every request that writes, until all it did is kept.
+    writes: Arc<RwLock<()>>,
+    /// The last field: once this is gone, the storage is closed.
     stopping: watch::Sender<bool>,
 }
 
@@ -44,8 +47,9 @@ impl Registry {
             sparse_indexes,
             idle,
             sessions: Sessions::default(),
-            uploads: Arc::new(Semaphore::new(TRANSFERS as usize)),
-            downloads: Arc::new(Semaphore::new(TRANSFERS as usize)),
+            uploads: Arc::new(Semaphore::new(TRANSFERS)),
+            downloads: Arc::new(Semaphore::new(TRANSFERS)),
+            writes: Arc::default(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -60,7 +64,12 @@ impl Registry {
         Arc::clone(&self.downloads).acquire_owned().await.map_err(|_| StorageError::Closed)
     }
 
-    /// Returns what tells bodies that the server stops.
+    /// Announces a request that writes; the server does not close before it is done.
+    pub(crate) async fn write_turn(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.writes).read_owned().await
+    }
+
+    /// Returns what tells bodies that the server stops, and ends when the storage is closed.
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
     }
@@ -68,7 +77,7 @@ impl Registry {
     /// Ends all uploads where they are, and waits until their offsets are kept.
     pub(crate) async fn settle(&self, patience: Duration) {
         self.stopping.send_replace(true);
-        if timeout(patience, self.uploads.acquire_many(TRANSFERS)).await.is_err() {
+        if timeout(patience, self.writes.write()).await.is_err() {
             tracing::warn!("uploads are still being written; they resume from their last checkpoint");
         }
     }

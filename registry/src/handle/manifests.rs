@@ -99,7 +99,7 @@ pub(super) async fn delete(
 
 fn found(found: Found, name: &Repository, reference: &ManifestReference) -> Result<ManifestRecord, Error> {
     match found {
-        Found::Manifest(record) => Ok(record),
+        Found::Manifest(record) => Ok(*record),
         Found::NoManifest => Err(Error::ManifestUnknown { reference: reference.to_string() }),
         Found::NoRepository => Err(Error::NameUnknown { name: name.to_string() }),
     }

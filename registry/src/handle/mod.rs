@@ -67,6 +67,7 @@ pub(crate) async fn handle(registry: Arc<Registry>, request: http::Request<Body>
     let writes = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
     let call = Call { registry, method: parts.method, headers: parts.headers };
     let run = async move {
+        let turn = if writes { Some(call.registry.write_turn().await) } else { None };
         let answer = match routed {
             Ok(request) => answer(&call, &mut body, request).await,
             Err(error) => Err(error.into()),
@@ -74,6 +75,9 @@ pub(crate) async fn handle(registry: Arc<Registry>, request: http::Request<Body>
         if answer.is_err() {
             body.drain().await;
         }
+        // In this order: whoever waits for the last writer may open the storage anew.
+        drop(call);
+        drop(turn);
         answer
     };
     let answer = if writes { tokio::spawn(run).await.unwrap_or(Err(Error::Panicked)) } else { run.await };

@@ -7,7 +7,7 @@ use crate::body::{BodyError, Incoming};
 use crate::range::number;
 use crate::registry::Registry;
 use crate::storage::metadata::UploadRecord;
-use crate::storage::{Checkpoint, StorageError, UploadId};
+use crate::storage::{Appender, Checkpoint, StorageError, UploadId};
 
 /// What became of a body.
 pub(super) struct Received {
@@ -38,23 +38,26 @@ pub(super) async fn receive(
     limit: Option<u64>,
 ) -> Result<Received, StorageError> {
     let mut noted = from.offset;
-    if body.declared() == Some(0) {
-        return Ok(Received { checkpoint: from, noted, end: Ok(()) });
-    }
-    let mut appender = registry.blobs.append(upload, from)?;
+    // Not before there are bytes: a closing request mostly has none, and needs no thread.
+    let mut under_way: Option<Appender> = None;
     let end = loop {
-        match body.next().await {
+        let bytes = match body.next().await {
             Err(error) => break Err(error),
             Ok(None) => break Ok(()),
-            Ok(Some(_)) if limit.is_some_and(|limit| body.taken() > limit) => {
-                break Err(BodyError::TooLarge { limit: limit.unwrap_or_default() });
-            }
-            Ok(Some(bytes)) => {
-                if !appender.push(bytes).await {
-                    // The thread has failed: `finish` says why.
-                    break Ok(());
-                }
-            }
+            Ok(Some(bytes)) => bytes,
+        };
+        if let Some(limit) = limit
+            && body.taken() > limit
+        {
+            break Err(BodyError::TooLarge { limit });
+        }
+        let appender = match &mut under_way {
+            Some(appender) => appender,
+            none => none.insert(registry.blobs.append(upload, from.clone())?),
+        };
+        if !appender.push(bytes).await {
+            // The thread has failed: `finish` says why.
+            break Ok(());
         }
         if let Some(checkpoint) = appender.durable()
             && notes == Notes::Kept
@@ -63,7 +66,10 @@ pub(super) async fn receive(
             noted = checkpoint.offset;
         }
     };
-    let checkpoint = appender.finish().await?;
+    let checkpoint = match under_way {
+        Some(appender) => appender.finish().await?,
+        None => from,
+    };
     Ok(Received { checkpoint, noted, end })
 }
 

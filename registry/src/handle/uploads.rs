@@ -65,7 +65,8 @@ pub(super) async fn append(
     upload: &UploadId,
 ) -> Result<Response, Error> {
     let session = enter(call, name, upload).await?;
-    let received = take(call, body, name, upload, &session).await?;
+    let received = take(call, body, name, upload, &session).await;
+    let received = unless_lost(call, upload, received).await?;
     receive::note(&call.registry, upload, received.noted, &received.checkpoint).await?;
     received.end?;
     Ok(standing(StatusCode::ACCEPTED, name, upload, received.checkpoint.offset))
@@ -80,12 +81,14 @@ pub(super) async fn finish(
     digest: &Digest,
 ) -> Result<Response, Error> {
     let session = enter(call, name, upload).await?;
-    let received = take(call, body, name, upload, &session).await?;
+    let received = take(call, body, name, upload, &session).await;
+    let received = unless_lost(call, upload, received).await?;
     if let Err(error) = received.end {
         receive::note(&call.registry, upload, received.noted, &received.checkpoint).await?;
         return Err(error.into());
     }
     let published = publish(&call.registry, upload, received.checkpoint, digest).await;
+    let published = unless_lost(call, upload, published).await;
     if let Err(Error::DigestMismatch { .. }) = published {
         // These bytes will never be what the client wants: it has to start anew.
         call.registry.metadata.end(upload).await?;
@@ -175,6 +178,16 @@ async fn take(
         }
         _ => Ok(received),
     }
+}
+
+/// Ends a session whose bytes are gone, as when the server died between the blob's rename and the
+/// session's end. The client starts anew, which it would not after a 500.
+async fn unless_lost<T>(call: &Call, upload: &UploadId, result: Result<T, Error>) -> Result<T, Error> {
+    let Err(Error::Storage(error @ StorageError::Short { .. })) = result else { return result };
+    tracing::warn!(%upload, %error, "an upload session lost its bytes");
+    call.registry.metadata.end(upload).await?;
+    call.registry.blobs.discard(upload).await?;
+    Err(Error::UploadUnknown)
 }
 
 /// The span that the body claims to be, if it claims any; it must continue the upload.

@@ -130,8 +130,8 @@ impl Server {
                 drop(seat);
             });
         }
-        drop(self.listener);
-        stop(graceful, &self.registry, connections, self.drain).await;
+        drop((self.listener, router, builder));
+        stop(graceful, self.registry, connections, self.drain).await;
     }
 }
 
@@ -178,7 +178,7 @@ async fn accept(
 
 async fn stop(
     graceful: GracefulShutdown,
-    registry: &Registry,
+    registry: Arc<Registry>,
     mut connections: JoinSet<()>,
     drain: Duration,
 ) {
@@ -188,5 +188,12 @@ async fn stop(
     }
     registry.settle(SETTLE).await;
     connections.shutdown().await;
+    let mut open = registry.stopping();
+    drop(registry);
+    // Tasks of HTTP/2 streams end on their own soon after their connection.
+    let closed = async { while open.changed().await.is_ok() {} };
+    if timeout(SETTLE, closed).await.is_err() {
+        tracing::warn!("some requests did not end");
+    }
     tracing::info!("stopped");
 }

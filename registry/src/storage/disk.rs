@@ -165,7 +165,10 @@ struct Tail {
 impl Tail {
     fn open(path: PathBuf, offset: u64) -> Result<Self, StorageError> {
         let file = OpenOptions::new().create(offset == 0).truncate(false).write(true).open(&path);
-        let file = file.map_err(StorageError::io("open", &path))?;
+        let file = file.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => short(&path, offset, 0),
+            _ => StorageError::io("open", &path)(error),
+        })?;
         let actual = file.metadata().map_err(StorageError::io("stat", &path))?.len();
         if actual < offset {
             return Err(short(&path, offset, actual));
@@ -355,6 +358,6 @@ mod tests {
         let (_root, disk) = disk();
         let from = Checkpoint { offset: 7, ..start() };
         let appender = disk.append(&UploadId::draw(), from).unwrap();
-        assert!(appender.finish().await.is_err());
+        assert!(matches!(appender.finish().await, Err(StorageError::Short { expected: 7, actual: 0, .. })));
     }
 }

@@ -126,7 +126,7 @@ pub struct UploadRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// The manifest.
-    Manifest(ManifestRecord),
+    Manifest(Box<ManifestRecord>),
     /// The repository has none of this name.
     NoManifest,
     /// The repository never held anything.

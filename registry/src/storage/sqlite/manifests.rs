@@ -87,7 +87,7 @@ fn find(db: &Connection, repository: &Repository, reference: &ManifestReference)
             .query_row(params![repo, tag.as_str()], record)
             .optional()?,
     };
-    Ok(found.map_or(Found::NoManifest, Found::Manifest))
+    Ok(found.map_or(Found::NoManifest, |record| Found::Manifest(Box::new(record))))
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<ManifestRecord> {

@@ -55,15 +55,16 @@ pub(super) async fn receive(
             Some(appender) => appender,
             none => none.insert(registry.blobs.append(upload, from.clone())?),
         };
-        if !appender.push(bytes).await {
-            // The thread has failed: `finish` says why.
-            break Ok(());
-        }
+        let is_taken = appender.push(bytes).await;
         if let Some(checkpoint) = appender.durable()
             && notes == Notes::Kept
         {
             note(registry, upload, noted, &checkpoint).await?;
             noted = checkpoint.offset;
+        }
+        if !is_taken {
+            // The thread has failed: `finish` says why.
+            break Ok(());
         }
     };
     let checkpoint = match under_way {

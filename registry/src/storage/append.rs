@@ -39,6 +39,8 @@ pub(crate) trait Sink: Send {
     fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError>;
     /// Returns once all bytes taken would survive a crash.
     fn sync(&mut self) -> Result<(), StorageError>;
+    /// Gives back the space of what stands behind an offset.
+    fn forget(&mut self, offset: u64) -> Result<(), StorageError>;
 }
 
 /// The handler's end of an upload being written. If it is dropped the thread still finishes what was
@@ -79,10 +81,8 @@ impl Appender {
 
     /// Returns a checkpoint that was reached since this was last asked.
     pub fn durable(&mut self) -> Option<Checkpoint> {
-        if !self.checkpoints.has_changed().unwrap_or(false) {
-            return None;
-        }
-        self.checkpoints.borrow_and_update().clone()
+        let newest = self.checkpoints.borrow_and_update();
+        if newest.has_changed() { newest.clone() } else { None }
     }
 
     /// Waits until all that was pushed would survive a crash.
@@ -94,6 +94,20 @@ impl Appender {
 
 fn run(
     mut sink: impl Sink,
+    from: Checkpoint,
+    pieces: mpsc::Receiver<Bytes>,
+    checkpoints: &watch::Sender<Option<Checkpoint>>,
+) -> Result<Checkpoint, StorageError> {
+    let start = from.offset;
+    feed(&mut sink, from, pieces, checkpoints).inspect_err(|_| {
+        // On a full disk, bytes that do not count would keep it full.
+        let counted = checkpoints.borrow().as_ref().map_or(start, |checkpoint| checkpoint.offset);
+        drop(sink.forget(counted));
+    })
+}
+
+fn feed(
+    sink: &mut impl Sink,
     mut at: Checkpoint,
     mut pieces: mpsc::Receiver<Bytes>,
     checkpoints: &watch::Sender<Option<Checkpoint>>,
@@ -111,4 +125,58 @@ fn run(
     }
     sink.sync()?;
     Ok(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use bytes::Bytes;
+    use oxbox_layers::oci::Algorithm;
+
+    use super::{Appender, CHECKPOINT_BYTES, Checkpoint, Sink};
+    use crate::storage::{Digester, StorageError};
+
+    /// A disk with so many bytes of space, and what it was told to forget.
+    struct Full {
+        space: u64,
+        forgotten: Arc<Mutex<Option<u64>>>,
+    }
+
+    impl Sink for Full {
+        fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+            let left = self.space.checked_sub(bytes.len() as u64);
+            self.space = left.ok_or(StorageError::Closed)?;
+            Ok(())
+        }
+
+        fn sync(&mut self) -> Result<(), StorageError> {
+            Ok(())
+        }
+
+        fn forget(&mut self, offset: u64) -> Result<(), StorageError> {
+            *self.forgotten.lock().unwrap() = Some(offset);
+            Ok(())
+        }
+    }
+
+    fn beginning() -> Checkpoint {
+        Checkpoint { offset: 0, digester: Digester::new(Algorithm::Sha256) }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fills_up_keeps_what_counts_and_forgets_the_rest() {
+        let forgotten = Arc::new(Mutex::new(None));
+        let sink = Full { space: CHECKPOINT_BYTES + 5, forgotten: Arc::clone(&forgotten) };
+        let mut appender = Appender::start(move || Ok(sink), beginning()).unwrap();
+        let piece = Bytes::from(vec![0; 1024 * 1024]);
+        for _ in 0..=CHECKPOINT_BYTES / piece.len() as u64 {
+            appender.push(piece.clone()).await;
+        }
+        // The thread has ended once nothing can be pushed.
+        while appender.push(piece.clone()).await {}
+        assert_eq!(appender.durable().map(|checkpoint| checkpoint.offset), Some(CHECKPOINT_BYTES));
+        assert!(appender.finish().await.is_err());
+        assert_eq!(*forgotten.lock().unwrap(), Some(CHECKPOINT_BYTES));
+    }
 }

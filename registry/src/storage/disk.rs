@@ -29,6 +29,9 @@ use tokio::task::spawn_blocking;
 use super::append::Sink;
 use super::{Appender, BlobKey, Blobs, ByteStream, Checkpoint, Digester, StorageError, UploadId, read};
 
+/// Files from this size on are removed while nobody waits: ext4 took 5.5 s to free the extents of 4 GiB.
+const REMOVE_ASIDE_BYTES: u64 = 64 * 1024 * 1024;
+
 /// A directory that this process alone serves.
 #[derive(Debug)]
 pub struct Disk {
@@ -137,12 +140,7 @@ impl Blobs for Disk {
 
     fn discard(&self, upload: &UploadId) -> BoxFuture<'_, Result<(), StorageError>> {
         let path = self.upload(upload);
-        blocking(&self.root, move |_| match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StorageError::io("remove", path)(error))
-            }
-            _ => Ok(()),
-        })
+        blocking(&self.root, move |_| remove(&path))
     }
 }
 
@@ -189,6 +187,10 @@ impl Sink for Tail {
     fn sync(&mut self) -> Result<(), StorageError> {
         self.file.sync_data().map_err(StorageError::io("sync", &self.path))
     }
+
+    fn forget(&mut self, offset: u64) -> Result<(), StorageError> {
+        self.file.set_len(offset).map_err(StorageError::io("truncate", &self.path))
+    }
 }
 
 fn rehash(path: &Path, size: u64, algorithm: Algorithm) -> Result<Digester, StorageError> {
@@ -221,36 +223,48 @@ fn publish(root: &Path, upload: &Path, size: u64, digest: &Digest) -> Result<Blo
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(upload);
         file.and_then(|file| file.sync_data()).map_err(StorageError::io("create", upload))?;
     }
-    settle(upload, &target, size)?;
+    let settled = settle(upload, &target, size)?;
     // Also if another publisher was faster: its own sync may still be to come.
     sync_directory(shard)?;
+    if settled == Settled::WasThere {
+        // After the sync, which would wait until the extents are freed.
+        remove(upload)?;
+    }
     Ok(BlobKey(relative))
 }
 
+/// Whose bytes a digest names now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// The upload's; its own file has gone.
+    Renamed,
+    /// Another's: the upload is superfluous.
+    WasThere,
+}
+
 /// Renames an upload to a blob unless the blob is there.
-fn settle(upload: &Path, target: &Path, size: u64) -> Result<(), StorageError> {
+fn settle(upload: &Path, target: &Path, size: u64) -> Result<Settled, StorageError> {
     match length(upload)? {
         Some(actual) if actual < size => return Err(short(upload, size, actual)),
         // Bytes behind the checkpoint, left by a writer that was killed.
         Some(actual) if actual > size => truncate(upload, size)?,
         Some(_) => {}
         // A crash came between the rename and the metadata, and the client asks again.
-        None if length(target)? == Some(size) => return Ok(()),
+        None if length(target)? == Some(size) => return Ok(Settled::Renamed),
         None => return Err(short(upload, size, 0)),
     }
     match renameat_with(CWD, upload, CWD, target, RenameFlags::NOREPLACE) {
-        Ok(()) => return Ok(()),
+        Ok(()) => return Ok(Settled::Renamed),
         Err(rustix::io::Errno::EXIST) => {}
         Err(error) => return Err(StorageError::io("publish", target)(error.into())),
     }
     match length(target)? {
-        Some(present) if present == size => {
-            fs::remove_file(upload).map_err(StorageError::io("remove", upload))
-        }
+        Some(present) if present == size => Ok(Settled::WasThere),
         present => {
             // Published files are whole; one that is not was harmed from outside. This one is good.
             tracing::warn!(path = %target.display(), size, present, "replacing a blob of the wrong size");
-            fs::rename(upload, target).map_err(StorageError::io("publish", target))
+            fs::rename(upload, target).map_err(StorageError::io("publish", target))?;
+            Ok(Settled::Renamed)
         }
     }
 }
@@ -260,6 +274,24 @@ fn create_shard(shard: &Path) -> Result<(), StorageError> {
         Ok(()) => sync_directory(shard.parent().expect("because a shard lies in a directory")),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(StorageError::io("create", shard)(error)),
+    }
+}
+
+/// Removes an upload's file; a large one aside, while the client goes on.
+fn remove(path: &Path) -> Result<(), StorageError> {
+    if length(path)?.is_none_or(|length| length < REMOVE_ASIDE_BYTES) {
+        return remove_now(path);
+    }
+    let path = path.to_owned();
+    // Not waited for: a crash leaves a file that no session knows, which is a sweep's to take.
+    drop(spawn_blocking(move || remove_now(&path).inspect_err(|error| crate::error::log(error))));
+    Ok(())
+}
+
+fn remove_now(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 

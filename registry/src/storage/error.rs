@@ -62,6 +62,12 @@ pub enum StorageError {
         /// The root.
         path: PathBuf,
     },
+    /// The transaction that this was part of could not be committed; the log says why.
+    #[error("cannot commit to the metadata database{}", if *.full { ": no space left" } else { "" })]
+    NotCommitted {
+        /// Whether there was no space left.
+        full: bool,
+    },
     /// The server is going down.
     #[error("the storage is closed")]
     Closed,
@@ -85,10 +91,14 @@ impl StorageError {
             Self::Io { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
-            Self::Database { source, .. } => {
-                source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
-            }
+            Self::Database { source, .. } => is_full(source),
+            Self::NotCommitted { full } => *full,
             _ => false,
         }
     }
+}
+
+/// Whether the database found no space left.
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
 }

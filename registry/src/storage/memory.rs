@@ -130,4 +130,11 @@ impl Sink for Tail {
     fn sync(&mut self) -> Result<(), StorageError> {
         Ok(())
     }
+
+    fn forget(&mut self, offset: u64) -> Result<(), StorageError> {
+        if let Some(bytes) = self.kept.kept().uploads.get_mut(&self.upload) {
+            bytes.truncate(usize::try_from(offset).unwrap_or(usize::MAX));
+        }
+        Ok(())
+    }
 }

@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::storage::StorageError;
+use crate::storage::error::is_full;
 
 /// Jobs that wait. Pushers beyond it are held back before they take memory.
 const QUEUE: usize = 1024;
@@ -28,7 +29,7 @@ type Tell = Box<dyn FnOnce(Committed) + Send>;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Committed {
     Yes,
-    No,
+    No { full: bool },
 }
 
 #[derive(Debug)]
@@ -57,7 +58,10 @@ impl Writer {
         let job: Job = Box::new(move |connection| {
             let answer = saved(connection, job).map_err(StorageError::database(verb));
             Box::new(move |committed| {
-                let answer = if committed == Committed::Yes { answer } else { Err(StorageError::Closed) };
+                let answer = match committed {
+                    Committed::Yes => answer,
+                    Committed::No { full } => Err(StorageError::NotCommitted { full }),
+                };
                 // The caller may be gone; what it asked for is done all the same.
                 drop(sender.send(answer));
             })
@@ -95,7 +99,7 @@ fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
                 if !connection.is_autocommit() {
                     drop(connection.execute_batch("ROLLBACK"));
                 }
-                Committed::No
+                Committed::No { full: is_full(&error) }
             }
         };
         tells.into_iter().for_each(|tell| tell(committed));

@@ -24,6 +24,10 @@ const DRAIN_BYTES: u64 = 16 * 1024 * 1024;
 /// How long a refused body is drained.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
+/// How long a small body may take as a whole: a few bytes a second would do for each of them to hold
+/// its memory for ever.
+const COLLECT_TIME: Duration = Duration::from_secs(120);
+
 /// Whether the connection under a request has ended. A dropped connection ends an HTTP/1.1 body just
 /// as its true end does, so the connection says so before it goes (`server/connection.rs`).
 #[derive(Debug, Clone, Default)]
@@ -58,7 +62,7 @@ pub enum BodyError {
         declared: u64,
     },
     /// Nothing came for too long.
-    #[error("no byte came for {} seconds", .waited.as_secs())]
+    #[error("the body did not go on within {} seconds", .waited.as_secs())]
     Idle {
         /// How long the server waited.
         waited: Duration,
@@ -158,6 +162,11 @@ impl Incoming {
 
     /// Reads a small body whole.
     pub async fn collect(&mut self, limit: usize) -> Result<Bytes, BodyError> {
+        let collected = timeout(COLLECT_TIME, self.collect_patiently(limit)).await;
+        collected.unwrap_or(Err(BodyError::Idle { waited: COLLECT_TIME }))
+    }
+
+    async fn collect_patiently(&mut self, limit: usize) -> Result<Bytes, BodyError> {
         let too_large = BodyError::TooLarge { limit: limit as u64 };
         if self.declared.is_some_and(|declared| declared > limit as u64) {
             return Err(too_large);
@@ -241,6 +250,16 @@ mod tests {
         let silent = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         let mut body = incoming(None, silent, &ConnectionState::default());
         assert!(matches!(body.next().await, Err(BodyError::Idle { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_body_that_trickles_is_given_up() {
+        let trickle = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
+        });
+        let mut body = incoming(None, Body::from_stream(trickle), &ConnectionState::default());
+        assert!(matches!(body.collect(1000).await, Err(BodyError::Idle { .. })));
     }
 
     #[tokio::test]

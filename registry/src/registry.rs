@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, RwLock, Semaphore, watch};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedSemaphorePermit, RwLock, Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 
 use crate::accept::SparseIndexes;
@@ -13,6 +13,9 @@ use crate::storage::{Blobs, Metadata, StorageError};
 /// Uploads at a time, and downloads at a time. Each has a thread of its own and about 2 MiB of
 /// memory; those beyond wait for their turn.
 const TRANSFERS: usize = 1024;
+
+/// Manifests that are read and parsed at a time: each may be 4 MiB and some times that once parsed.
+const DOCUMENTS: usize = 32;
 
 /// A registry: storage and rules, without a socket.
 pub struct Registry {
@@ -27,6 +30,7 @@ pub struct Registry {
     pub(crate) sessions: Sessions,
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
+    documents: Semaphore,
     /// Held for reading by every request that writes, until all it did is kept.
     writes: Arc<RwLock<()>>,
     /// The last field: once this is gone, the storage is closed.
@@ -49,6 +53,7 @@ impl Registry {
             sessions: Sessions::default(),
             uploads: Arc::new(Semaphore::new(TRANSFERS)),
             downloads: Arc::new(Semaphore::new(TRANSFERS)),
+            documents: Semaphore::new(DOCUMENTS),
             writes: Arc::default(),
             stopping: watch::Sender::new(false),
         }
@@ -62,6 +67,11 @@ impl Registry {
     /// Waits for a turn to send bytes.
     pub(crate) async fn download_turn(&self) -> Result<OwnedSemaphorePermit, StorageError> {
         Arc::clone(&self.downloads).acquire_owned().await.map_err(|_| StorageError::Closed)
+    }
+
+    /// Waits for a turn to hold a manifest in memory.
+    pub(crate) async fn document_turn(&self) -> Result<SemaphorePermit<'_>, StorageError> {
+        self.documents.acquire().await.map_err(|_| StorageError::Closed)
     }
 
     /// Announces a request that writes; the server does not close before it is done.

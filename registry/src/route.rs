@@ -255,6 +255,7 @@ fn referrers(query: Query) -> Result<ReferrersQuery, RouteError> {
 mod tests {
     use http::Method;
     use oxbox_layers::oci::{Algorithm, Digest};
+    use proptest::prelude::*;
 
     use super::{From, Request, RouteError, Start, route};
     use crate::name::{NameError, Repository};
@@ -263,6 +264,24 @@ mod tests {
 
     fn name(text: &str) -> Repository {
         Repository::parse(text).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_line_is_a_request_or_refused(path in "(/v2)?[ -~]{0,60}", query in "[ -~]{0,60}") {
+            for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                let _ = route(&method, &path, Some(&query));
+            }
+        }
+
+        #[test]
+        fn repositories_may_be_named_as_the_protocols_words(
+            parts in proptest::collection::vec("blobs|manifests|tags|list|uploads|referrers|v2|a", 1..5)
+        ) {
+            let text = parts.join("/");
+            let request = route(&Method::GET, &format!("/v2/{text}/blobs/{EMPTY}"), None);
+            prop_assert_eq!(request, Ok(Request::ReadBlob(name(&text), Digest::sha256(b""))));
+        }
     }
 
     #[test]

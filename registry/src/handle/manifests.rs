@@ -53,6 +53,7 @@ pub(super) async fn write(
     reference: &ManifestReference,
     tags: Vec<Tag>,
 ) -> Result<Response, Error> {
+    let _turn = call.registry.document_turn().await?;
     let bytes = body.collect(MAX_MANIFEST_BYTES).await.map_err(|error| match error {
         BodyError::TooLarge { .. } => Error::ManifestTooLarge,
         error => error.into(),

@@ -1,4 +1,4 @@
-//! What every store must keep to, whatever it is made of.
+//! What every store of bytes must keep to.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use oxbox_layers::oci::{Algorithm, Digest};
 
-use super::{BlobKey, Blobs, Checkpoint, Digester, UploadId};
+use crate::storage::{BlobKey, Blobs, Checkpoint, Digester, UploadId};
 
 /// A store under test, and what must outlive it.
 pub(crate) type Store = (Option<tempfile::TempDir>, Arc<dyn Blobs>);
@@ -35,7 +35,7 @@ pub(crate) async fn read(blobs: &dyn Blobs, key: &BlobKey, range: std::ops::Rang
 macro_rules! blobs_contract {
     ($($place:ident => $open:expr),+ $(,)?) => {$(
         mod $place {
-            use crate::storage::contract::tests;
+            use crate::storage::contract::blobs::tests;
 
             blobs_contract!(@each $open;
                 what_is_put_reads_back_whole_and_in_part
@@ -54,7 +54,7 @@ macro_rules! blobs_contract {
     (@each $open:expr; $($test:ident)+) => {$(
         #[tokio::test]
         async fn $test() {
-            let (_keep, blobs): crate::storage::contract::Store = $open;
+            let (_keep, blobs): crate::storage::contract::blobs::Store = $open;
             tests::$test(&*blobs).await;
         }
     )+};

@@ -3,6 +3,7 @@
 //! ```text
 //! location     what a user wrote: `docker://…`, `oci:…`, `dir:…`
 //! endpoint/    the places, behind two contracts: Source and Destination
+//! client/      registries, over HTTP          config/   files that container tools share
 //! transfer     the engine: walk, move what is missing, name it last
 //!   select     which platforms          plan   every document and blob below the root
 //!   progress   what it tells meanwhile
@@ -24,6 +25,8 @@
 //! # }
 //! ```
 
+pub mod client;
+pub mod config;
 pub mod endpoint;
 pub mod location;
 pub mod plan;

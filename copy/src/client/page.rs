@@ -1,0 +1,154 @@
+//! Lists in pages: `Link` headers followed as far as they lead, and no further.
+//!
+//! ```text
+//! GET /v2/a/tags/list?n=1000 ─▶ Link: </v2/a/tags/list?last=x&n=1000>; rel="next" ─▶ …
+//! ```
+//!
+//! Only path and query of a link are taken: the next page is the same registry's, whatever host the
+//! link names. A page that was read before ends the list with an error instead of forever.
+//!
+//! RFC 8288; distribution-spec v1.1.1, spec.md#listing-tags
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+use oxbox_layers::oci::raw::MAX_DOCUMENT_BYTES;
+use reqwest::Response;
+use url::{Position, Url};
+
+use super::ClientError;
+use super::answer;
+use super::blob::place;
+use super::host::{Call, Host, Target};
+
+/// Entries asked for in one page: the most that Amazon's registry allows.
+pub(super) const PAGE_ENTRIES: u32 = 1000;
+/// Most pages of one list: ten million entries.
+const MAX_PAGES: usize = 10_000;
+
+/// A list that is read page by page.
+pub(super) struct Pages<'a> {
+    host: &'a Host,
+    call: Option<Call>,
+    seen: HashSet<String>,
+}
+
+/// One page, and what it says it is.
+pub(super) struct Page {
+    pub(super) body: Bytes,
+    pub(super) url: String,
+    pub(super) content_type: Option<String>,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new(host: &'a Host, call: Call) -> Self {
+        Self { host, call: Some(call), seen: HashSet::new() }
+    }
+
+    /// Reads the next page, `None` after the last. `Missing` is told apart only for the first page.
+    pub(super) async fn next(&mut self) -> Result<Option<Answered>, ClientError> {
+        let Some(call) = self.call.take() else { return Ok(None) };
+        let response = self.host.call(&call).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND if self.seen.is_empty() => return Ok(Some(Answered::Missing)),
+            _ => return Err(ClientError::refused(Method::GET, response).await),
+        }
+        self.follow(&response, call)?;
+        let url = place(&response);
+        let content_type = answer::content_type(&response);
+        let body = answer::body(response, MAX_DOCUMENT_BYTES).await?;
+        Ok(Some(Answered::Page(Page { body, url, content_type })))
+    }
+
+    fn follow(&mut self, response: &Response, mut call: Call) -> Result<(), ClientError> {
+        let asked = match &call.target {
+            Target::Path(path) => path.clone(),
+            Target::Url(url) => url.to_string(),
+        };
+        self.seen.insert(asked);
+        let Some(next) = next_link(response.url(), response.headers()) else { return Ok(()) };
+        let broken =
+            |reason: &str| ClientError::BrokenList { url: place(response), reason: reason.to_owned() };
+        if self.seen.contains(&next) {
+            return Err(broken("a page leads back to one before it"));
+        }
+        if self.seen.len() >= MAX_PAGES {
+            return Err(broken("it has too many pages"));
+        }
+        call.target = Target::Path(next);
+        self.call = Some(call);
+        Ok(())
+    }
+}
+
+/// What a registry answered to a request for a page.
+pub(super) enum Answered {
+    /// There is no such list.
+    Missing,
+    /// A page.
+    Page(Page),
+}
+
+/// Returns path and query of the link whose relation is `next`.
+fn next_link(from: &Url, headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
+    let target = values.flat_map(links).find(|(_, is_next)| *is_next)?.0;
+    let url = from.join(target).ok()?;
+    Some(url[Position::BeforePath..Position::AfterQuery].to_owned())
+}
+
+/// Splits `<a>; rel="x", <b>; rel=next` into targets, each with whether it is the next.
+fn links(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    text.split('<').skip(1).filter_map(|link| {
+        let (target, parameters) = link.split_once('>')?;
+        let is_next = parameters.split([';', ',']).any(|parameter| {
+            let value = parameter.trim().strip_prefix("rel").map(str::trim_start);
+            let value =
+                value.and_then(|value| value.strip_prefix('=')).map(|value| value.trim().trim_matches('"'));
+            value.is_some_and(|value| value.split(' ').any(|relation| relation.eq_ignore_ascii_case("next")))
+        });
+        Some((target, is_next))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, header};
+
+    use super::next_link;
+
+    fn next(values: &[&'static str]) -> Option<String> {
+        let pair = |value: &&'static str| (header::LINK, HeaderValue::from_static(value));
+        let headers = HeaderMap::from_iter(values.iter().map(pair));
+        next_link(&"https://q.io/v2/a/tags/list?n=2".parse().unwrap(), &headers)
+    }
+
+    #[test]
+    fn the_next_page_is_found_in_every_spelling() {
+        let expected = Some("/v2/a/tags/list?last=x&n=2".to_owned());
+        for value in [
+            "</v2/a/tags/list?last=x&n=2>; rel=\"next\"",
+            "</v2/a/tags/list?last=x&n=2>;rel=next",
+            "<list?last=x&n=2>; title=\"a\"; rel=\"last NEXT\"",
+            "</first>; rel=\"first\", </v2/a/tags/list?last=x&n=2>; rel=\"next\"",
+            "<https://q.io/v2/a/tags/list?last=x&n=2>; rel=\"next\"",
+        ] {
+            assert_eq!(next(&[value]), expected, "{value}");
+        }
+        assert_eq!(next(&["</first>; rel=first", "</v2/a/tags/list?last=x&n=2>; rel=next"]), expected);
+    }
+
+    #[test]
+    fn a_link_to_another_host_stays_with_the_registry() {
+        assert_eq!(next(&["<https://evil.io/v2/x?n=1>; rel=next"]), Some("/v2/x?n=1".to_owned()));
+    }
+
+    #[test]
+    fn other_relations_lead_nowhere() {
+        for value in ["</a>; rel=prev", "</a>", "nonsense", "<", "</a>; rel=nextish"] {
+            assert_eq!(next(&[value]), None, "{value}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use oxbox_layers::oci::{Descriptor, Digest};
 use reqwest::Response;
 
 use super::answer::Place;
-use super::host::Call;
+use super::call::Call;
 use super::{ClientError, Download, Repository};
 
 impl Repository {

@@ -13,7 +13,8 @@ use serde::Deserialize;
 
 use super::ClientError;
 use super::auth::Scope;
-use super::host::{Call, Host};
+use super::call::Call;
+use super::host::Host;
 use super::page::{Answered, Pages};
 use super::tags::{by_pages, parse};
 

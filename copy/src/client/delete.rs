@@ -13,7 +13,7 @@
 use http::{Method, StatusCode};
 use oxbox_layers::oci::Digest;
 
-use super::host::Call;
+use super::call::Call;
 use super::{ClientError, Repository, TagOrDigest};
 
 impl Repository {

@@ -178,10 +178,12 @@ impl ClientError {
     }
 
     /// Whether an upload in one request failed in a way that chunks may survive: a body that is too
-    /// large for something on the way, or a redirect that came when the stream was under way.
+    /// large for something on the way, a redirect that came when the stream was under way, or a broken
+    /// connection. The latter is also how a 413 looks that was sent before the body had come.
     pub(crate) fn asks_for_chunks(&self) -> bool {
         match self {
             Self::Exchange(ExchangeError::Redirect(RedirectError::BodyGone { .. })) => true,
+            Self::Exchange(ExchangeError::Broken { .. }) => true,
             Self::Refused { status, .. } => matches!(status.as_u16(), 405 | 411 | 413),
             _ => false,
         }

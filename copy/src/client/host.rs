@@ -23,7 +23,8 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::answer::{self, Said};
-use super::auth::{AuthError, Authorization, Doorkeeper, Grant, Scope, Surroundings};
+use super::auth::{AuthError, Authorization, Doorkeeper, Grant, Surroundings};
+use super::call::{Call, Repeat, Target};
 use super::exchange::{ExchangeError, Outgoing, Route, exchange, is_certificate_error};
 use super::hosts::{PlainHttp, api_authority};
 use super::payload::Payload;
@@ -49,6 +50,8 @@ pub(crate) struct Host {
     credentials: Mutex<HashMap<String, Arc<OnceCell<Option<Found>>>>>,
     not_before: Mutex<Option<Timestamp>>,
     wants_chunks: AtomicBool,
+    /// Whether a ping was answered, and so told whether there is a challenge.
+    pinged: AtomicBool,
 }
 
 /// What a registry is made of before anything is learned.
@@ -59,60 +62,6 @@ pub(crate) struct HostParts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) choice: Choice,
     pub(crate) keychain: Arc<Keychain>,
-}
-
-/// A request to a registry.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) method: Method,
-    pub(crate) target: Target,
-    pub(crate) headers: HeaderMap,
-    pub(crate) payload: Payload,
-    pub(crate) scopes: Vec<Scope>,
-    /// The repository whose credentials are used; empty for the registry as a whole.
-    pub(crate) repository: String,
-    pub(crate) repeat: Repeat,
-}
-
-/// Where a request goes.
-#[derive(Debug, Clone)]
-pub(crate) enum Target {
-    /// Path and query at the registry.
-    Path(String),
-    /// Whatever address the registry gave: credentials go along only if it is its own.
-    Url(Url),
-}
-
-/// Whether a request may be sent again when its answer is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// Twice is as good as once.
-    Free,
-    /// The caller must look first.
-    Never,
-}
-
-impl Call {
-    /// Returns a request without headers and body, that may be repeated.
-    pub(crate) fn new(method: Method, path: &Path<'_>, repository: &str, scopes: Vec<Scope>) -> Self {
-        Self {
-            method,
-            target: Target::Path(path.to_string()),
-            headers: HeaderMap::new(),
-            payload: Payload::empty(),
-            scopes,
-            repository: repository.to_owned(),
-            repeat: Repeat::Free,
-        }
-    }
-
-    /// Returns the address, as errors name it before there was an answer.
-    pub(crate) fn place(&self, domain: &str) -> String {
-        match &self.target {
-            Target::Path(path) => format!("{domain}{path}"),
-            Target::Url(url) => answer::Place::of(url).to_string(),
-        }
-    }
 }
 
 impl Host {
@@ -130,6 +79,7 @@ impl Host {
             credentials: Mutex::default(),
             not_before: Mutex::default(),
             wants_chunks: AtomicBool::new(false),
+            pinged: AtomicBool::new(false),
         }
     }
 
@@ -210,9 +160,8 @@ impl Host {
                 self.doorkeeper.learn(response.headers());
                 Ok(http)
             }
-            // Nobody is there at all: what HTTPS met is the better answer.
-            Err(ExchangeError::Unreachable { .. }) => Err(error.into()),
-            Err(other) => Err(other.into()),
+            // Nobody is there at all, or somebody who does speak TLS: what HTTPS met is the better answer.
+            Err(_) => Err(error.into()),
         }
     }
 
@@ -225,7 +174,9 @@ impl Host {
             authorization: None,
             payload: Payload::empty(),
         };
-        exchange(&self.route, &ping).await
+        let response = exchange(&self.route, &ping).await?;
+        self.pinged.store(true, Ordering::Relaxed);
+        Ok(response)
     }
 
     async fn credentials(&self, repository: &str) -> Result<Option<Found>, ClientError> {
@@ -249,9 +200,19 @@ impl Host {
         let mut challenges = 0;
         loop {
             let response = exchange(&self.route, &outgoing(call, &url, shown.as_ref())).await?;
-            let asked = response.status() == StatusCode::UNAUTHORIZED;
-            if !asked || !own || response.url().origin() != base.origin() {
+            if !own || response.url().origin() != base.origin() {
                 return Ok(response);
+            }
+            match response.status() {
+                StatusCode::UNAUTHORIZED => {}
+                StatusCode::NOT_FOUND if shown.is_none() && self.may_be_hiding(base, grant).await? => {
+                    shown = self.doorkeeper.offer(&around, grant).await?;
+                    match shown {
+                        Some(_) => continue,
+                        None => return Ok(response),
+                    }
+                }
+                _ => return Ok(response),
             }
             challenges += 1;
             shown = Some(self.answer_challenge(&around, response, grant, shown.as_ref(), challenges).await?);
@@ -259,6 +220,16 @@ impl Host {
                 return Err(ExchangeError::Spent { url: answer::Place::of(&url).to_string() }.into());
             }
         }
+    }
+
+    /// Whether a registry may say "not found" to strangers only: we have credentials, and it has a
+    /// challenge for those who ping it.
+    async fn may_be_hiding(&self, base: &Url, grant: &Grant<'_>) -> Result<bool, ClientError> {
+        if grant.found.is_none() || self.pinged.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let response = self.ping(base).await?;
+        Ok(self.doorkeeper.learn(response.headers()))
     }
 
     async fn answer_challenge(

@@ -18,7 +18,7 @@ use reqwest::Response;
 
 use super::answer;
 use super::blob::{content_length, place};
-use super::host::Call;
+use super::call::Call;
 use super::payload::Payload;
 use super::upload::check_told_digest;
 use super::{ClientError, Repository};

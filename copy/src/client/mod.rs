@@ -18,6 +18,7 @@
 mod answer;
 mod auth;
 mod blob;
+mod call;
 mod catalog;
 mod credentials;
 mod delete;

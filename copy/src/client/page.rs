@@ -20,7 +20,8 @@ use url::{Position, Url};
 use super::ClientError;
 use super::answer;
 use super::blob::place;
-use super::host::{Call, Host, Target};
+use super::call::{Call, Target};
+use super::host::Host;
 
 /// Entries asked for in one page: the most that Amazon's registry allows.
 pub(super) const PAGE_ENTRIES: u32 = 1000;

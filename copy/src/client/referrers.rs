@@ -18,7 +18,7 @@ use oxbox_layers::oci::{Descriptor, Digest, Document, Index, MediaType, Raw};
 
 use super::answer;
 use super::blob::place;
-use super::host::Call;
+use super::call::Call;
 use super::page::{Answered, Page, Pages};
 use super::tags::parse;
 use super::{ClientError, Repository, TagOrDigest};
@@ -57,8 +57,10 @@ impl Repository {
             }
             let (bytes, media_type) = fallback.with(&referrer);
             match self.put_bytes(bytes, &media_type, &tag(&subject.digest), fallback.etag.as_ref()).await {
-                // Somebody else was faster. Where there are no ETags, the next reading will show it.
+                // Somebody else was faster.
                 Err(ClientError::Refused { status: StatusCode::PRECONDITION_FAILED, .. }) => {}
+                Ok(_) if fallback.etag.is_some() => return Ok(()),
+                // Without ETags only another reading shows whether somebody wrote over us.
                 result => drop(result?),
             }
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use reqwest::{Certificate, Client, ClientBuilder, Identity};
 use url::Url;
 
-use super::hosts::Trust;
+use super::hosts::{Trust, is_loopback};
 use crate::config::certs::{CertDirs, Certs, CertsError};
 
 /// How long a connection may take to come up.
@@ -32,10 +32,25 @@ pub struct Stack {
 
 /// What connections must have in common to be shared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Class {
+struct Class {
+    tls: Tls,
+    way: Way,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Tls {
     Plain,
     Verified(Option<PathBuf>),
     Unverified(Option<PathBuf>),
+}
+
+/// How connections get there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Way {
+    /// No proxy reaches our own machine, whatever the variables say.
+    Direct,
+    /// As `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
+    AsConfigured,
 }
 
 /// Why connections of a kind cannot be made.
@@ -107,16 +122,21 @@ impl Stack {
     }
 
     fn class(&self, url: &Url, authority: &str, trust: Trust, own_certs: Option<&Path>) -> Class {
+        let way = match url.host_str().is_some_and(is_loopback) {
+            true => Way::Direct,
+            false => Way::AsConfigured,
+        };
         if url.scheme() != "https" {
-            return Class::Plain;
+            return Class { tls: Tls::Plain, way };
         }
         // certs.d knows Docker Hub by the name that people write.
         let spelled = if authority == "registry-1.docker.io" { "docker.io" } else { authority };
         let dir = own_certs.map(Path::to_owned).or_else(|| self.cert_dirs.find(spelled));
-        match trust {
-            Trust::Unverified => Class::Unverified(dir),
-            Trust::Verified | Trust::Strict => Class::Verified(dir),
-        }
+        let tls = match trust {
+            Trust::Unverified => Tls::Unverified(dir),
+            Trust::Verified | Trust::Strict => Tls::Verified(dir),
+        };
+        Class { tls, way }
     }
 }
 
@@ -126,11 +146,15 @@ fn build(class: &Class, host: &str) -> Result<Client, StackError> {
         .referer(false)
         .connect_timeout(CONNECT_PATIENCE)
         .user_agent(concat!("oxbox/", env!("CARGO_PKG_VERSION")));
-    let (builder, verified) = match class {
+    let builder = match class.way {
+        Way::Direct => builder.no_proxy(),
+        Way::AsConfigured => builder,
+    };
+    let (builder, verified) = match &class.tls {
         // No authorities at all: the pool speaks no TLS, and must not need any installed.
-        Class::Plain => (builder.tls_certs_only([]), false),
-        Class::Verified(dir) => (with_certs(builder, dir.as_deref())?, true),
-        Class::Unverified(dir) => {
+        Tls::Plain => (builder.tls_certs_only([]), false),
+        Tls::Verified(dir) => (with_certs(builder, dir.as_deref())?, true),
+        Tls::Unverified(dir) => {
             (with_certs(builder, dir.as_deref())?.tls_danger_accept_invalid_certs(true), false)
         }
     };

@@ -11,7 +11,7 @@ use oxbox_layers::oci::wire::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::host::{Call, Target};
+use super::call::{Call, Target};
 use super::page::{Answered, PAGE_ENTRIES, Page, Pages};
 use super::{ClientError, Repository};
 

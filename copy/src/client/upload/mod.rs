@@ -37,6 +37,9 @@ use super::{ClientError, Repository};
 /// with some tens of uploads at a time still little memory.
 const MAX_HELD_BYTES: u64 = 1024 * 1024;
 
+/// Registries that keep only the last chunk of several: a digest would never come out right.
+const LOSING_CHUNKS: [&str; 1] = ["ghcr.io"];
+
 /// What came of a mount.
 #[derive(Debug)]
 pub enum Mounted {
@@ -101,7 +104,7 @@ impl Repository {
         };
         let Err(error) = result else { return Ok(()) };
         self.cancel(&session).await;
-        if in_chunks || !error.asks_for_chunks() {
+        if in_chunks || !error.asks_for_chunks() || LOSING_CHUNKS.contains(&self.domain()) {
             return Err(error);
         }
         tracing::debug!(%error, registry = self.domain(), "uploads go in chunks from now on");

@@ -11,8 +11,8 @@ use url::Url;
 
 use crate::client::answer::Place;
 use crate::client::blob::place;
+use crate::client::call::{Call, Repeat, Target};
 use crate::client::exchange::ExchangeError;
-use crate::client::host::{Call, Repeat, Target};
 use crate::client::payload::Payload;
 use crate::client::{ClientError, Repository, redirect};
 

@@ -27,9 +27,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use serde::Deserialize;
 
-use super::Environment;
-use super::helper::{Helper, HelperError};
 use crate::client::{Credentials, Found, Secret};
+use crate::config::Environment;
+use crate::config::helper::{Helper, HelperError};
 
 /// Largest file that is read: thousands of registries fit.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -297,5 +297,4 @@ impl<'de> Deserialize<'de> for Secret {
 }
 
 #[cfg(test)]
-#[path = "auth_file_tests.rs"]
 mod tests;

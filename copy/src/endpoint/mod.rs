@@ -20,6 +20,7 @@ mod error;
 pub mod layout;
 mod listing;
 mod referrers;
+pub mod registry;
 
 use std::fmt;
 use std::future::Future;

@@ -5,9 +5,10 @@
 //! ```
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::{HeaderMap, header};
 use oxbox_layers::oci::wire::{ErrorBody, ErrorEntry};
 use reqwest::Response;
 use url::Url;
@@ -16,6 +17,8 @@ use super::exchange::ExchangeError;
 
 /// Most bytes of an error body that are read; what follows is of no use to anybody.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// How long an error body may take: the status has said the most of it.
+const ERROR_PATIENCE: Duration = Duration::from_secs(10);
 /// Most errors of one answer that are told.
 const MAX_TOLD: usize = 3;
 /// Most characters of one message that are told.
@@ -69,8 +72,9 @@ impl fmt::Display for Place {
 
 /// Reads the errors of a refusal. One without the protocol's JSON has its text told instead.
 pub(crate) async fn errors(response: Response) -> Vec<ErrorEntry> {
-    let is_html = content_type(&response).is_some_and(|kind| kind.contains("html"));
-    let Ok(body) = start_of_body(response, MAX_ERROR_BYTES).await else { return Vec::new() };
+    let is_html = content_type(response.headers()).is_some_and(|kind| kind.contains("html"));
+    let reading = tokio::time::timeout(ERROR_PATIENCE, start_of_body(response, MAX_ERROR_BYTES));
+    let Ok(Ok(body)) = reading.await else { return Vec::new() };
     if let Ok(body) = serde_json::from_slice::<ErrorBody>(&body) {
         return body.errors;
     }
@@ -82,8 +86,12 @@ pub(crate) async fn errors(response: Response) -> Vec<ErrorEntry> {
     vec![ErrorEntry { code: "UNKNOWN".to_owned(), message: cut(&text), detail: None }]
 }
 
-/// Reads a whole body of at most `limit` bytes.
-pub(crate) async fn body(mut response: Response, limit: usize) -> Result<Bytes, ExchangeError> {
+/// Reads a whole body of at most `limit` bytes, none of which may be longer in coming than `patience`.
+pub(crate) async fn body(
+    mut response: Response,
+    limit: usize,
+    patience: Duration,
+) -> Result<Bytes, ExchangeError> {
     let place = Place::of(response.url());
     let announced = response.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -91,13 +99,17 @@ pub(crate) async fn body(mut response: Response, limit: usize) -> Result<Bytes, 
         return Err(ExchangeError::TooLarge { url: place.to_string(), limit });
     }
     let mut whole = BytesMut::new();
-    while let Some(piece) = response.chunk().await.map_err(|source| ExchangeError::broken(&place, source))? {
+    loop {
+        let piece = match tokio::time::timeout(patience, response.chunk()).await {
+            Ok(piece) => piece.map_err(|source| ExchangeError::broken(&place, source))?,
+            Err(_) => return Err(ExchangeError::Stalled { url: place.to_string(), patience }),
+        };
+        let Some(piece) = piece else { return Ok(whole.freeze()) };
         if whole.len() + piece.len() > limit {
             return Err(ExchangeError::TooLarge { url: place.to_string(), limit });
         }
         whole.extend_from_slice(&piece);
     }
-    Ok(whole.freeze())
 }
 
 async fn start_of_body(mut response: Response, limit: usize) -> Result<Bytes, reqwest::Error> {
@@ -111,8 +123,8 @@ async fn start_of_body(mut response: Response, limit: usize) -> Result<Bytes, re
 }
 
 /// Returns the content type without parameters, lowercase.
-pub(crate) fn content_type(response: &Response) -> Option<String> {
-    let text = response.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(text.split(';').next().unwrap_or(text).trim().to_ascii_lowercase())
 }
 

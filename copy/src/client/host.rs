@@ -160,6 +160,7 @@ impl Host {
                 self.doorkeeper.learn(response.headers());
                 Ok(http)
             }
+            Err(led_on @ ExchangeError::Redirect(_)) => Err(led_on.into()),
             // Nobody is there at all, or somebody who does speak TLS: what HTTPS met is the better answer.
             Err(_) => Err(error.into()),
         }

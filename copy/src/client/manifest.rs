@@ -17,9 +17,10 @@ use oxbox_layers::oci::{Algorithm, Descriptor, Digest, Document, Kind, MediaType
 use reqwest::Response;
 
 use super::answer;
-use super::blob::{content_length, place};
+use super::blob::content_length;
 use super::call::Call;
 use super::payload::Payload;
+use super::read::{Read, Whole};
 use super::upload::check_told_digest;
 use super::{ClientError, Repository};
 
@@ -91,13 +92,11 @@ impl Repository {
     pub async fn fetch_manifest(&self, name: &TagOrDigest) -> Result<Option<Fetched>, ClientError> {
         let mut call = self.manifest_call(Method::GET, name);
         call.headers.insert(header::ACCEPT, ACCEPT);
-        let response = self.host.call(&call).await?;
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
-            _ => return Err(ClientError::refused(Method::GET, response).await),
+        match self.host.read(&call, MAX_DOCUMENT_BYTES).await? {
+            Read::Whole(whole) => check(whole, name).map(Some),
+            Read::Other(response) if response.status() == StatusCode::NOT_FOUND => Ok(None),
+            Read::Other(response) => Err(ClientError::refused(Method::GET, response).await),
         }
-        read(response, name).await.map(Some)
     }
 
     /// Takes a manifest under a tag or its digest. Atomic: a tag points at what it did before, or at
@@ -183,7 +182,7 @@ fn described(response: &Response, name: &TagOrDigest) -> Option<Descriptor> {
     if response.status() != StatusCode::OK {
         return None;
     }
-    let media_type = MediaType::new(answer::content_type(response)?);
+    let media_type = MediaType::new(answer::content_type(response.headers())?);
     if !matches!(media_type.kind(), Kind::Manifest | Kind::Index) {
         return None;
     }
@@ -196,15 +195,16 @@ fn described(response: &Response, name: &TagOrDigest) -> Option<Descriptor> {
     }
 }
 
-async fn read(response: Response, name: &TagOrDigest) -> Result<Fetched, ClientError> {
-    let url = place(&response);
-    let label = answer::content_type(&response);
+/// Hashes a manifest and compares it with what was asked for.
+fn check(whole: Whole, name: &TagOrDigest) -> Result<Fetched, ClientError> {
+    let url = whole.place();
+    let label = answer::content_type(&whole.headers);
     if label.as_deref().is_some_and(|label| label.contains("html")) {
         return Err(ClientError::NotARegistry { url, reason: "it sent a web page as a manifest".to_owned() });
     }
-    let told = response.headers().get(wire::header::CONTENT_DIGEST);
+    let told = whole.headers.get(wire::header::CONTENT_DIGEST);
     let told = told.and_then(|value| value.to_str().ok()?.parse::<Digest>().ok());
-    let bytes = answer::body(response, MAX_DOCUMENT_BYTES).await?;
+    let bytes = whole.body;
     let expected = match name {
         TagOrDigest::Digest(digest) => Some(*digest),
         TagOrDigest::Tag(_) => told,

@@ -30,6 +30,7 @@ mod hosts;
 mod manifest;
 mod page;
 mod payload;
+mod read;
 mod redirect;
 mod referrers;
 pub mod retry;

@@ -14,14 +14,13 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use oxbox_layers::oci::raw::MAX_DOCUMENT_BYTES;
-use reqwest::Response;
 use url::{Position, Url};
 
 use super::ClientError;
 use super::answer;
-use super::blob::place;
 use super::call::{Call, Target};
 use super::host::Host;
+use super::read::{Read, Whole};
 
 /// Entries asked for in one page: the most that Amazon's registry allows.
 pub(super) const PAGE_ENTRIES: u32 = 1000;
@@ -50,28 +49,26 @@ impl<'a> Pages<'a> {
     /// Reads the next page, `None` after the last. `Missing` is told apart only for the first page.
     pub(super) async fn next(&mut self) -> Result<Option<Answered>, ClientError> {
         let Some(call) = self.call.take() else { return Ok(None) };
-        let response = self.host.call(&call).await?;
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND if self.seen.is_empty() => return Ok(Some(Answered::Missing)),
-            _ => return Err(ClientError::refused(Method::GET, response).await),
-        }
-        self.follow(&response, call)?;
-        let url = place(&response);
-        let content_type = answer::content_type(&response);
-        let body = answer::body(response, MAX_DOCUMENT_BYTES).await?;
-        Ok(Some(Answered::Page(Page { body, url, content_type })))
+        let whole = match self.host.read(&call, MAX_DOCUMENT_BYTES).await? {
+            Read::Whole(whole) => whole,
+            Read::Other(response) if response.status() == StatusCode::NOT_FOUND && self.seen.is_empty() => {
+                return Ok(Some(Answered::Missing));
+            }
+            Read::Other(response) => return Err(ClientError::refused(Method::GET, response).await),
+        };
+        self.follow(&whole, call)?;
+        let (url, content_type) = (whole.place(), answer::content_type(&whole.headers));
+        Ok(Some(Answered::Page(Page { body: whole.body, url, content_type })))
     }
 
-    fn follow(&mut self, response: &Response, mut call: Call) -> Result<(), ClientError> {
+    fn follow(&mut self, whole: &Whole, mut call: Call) -> Result<(), ClientError> {
         let asked = match &call.target {
             Target::Path(path) => path.clone(),
             Target::Url(url) => url.to_string(),
         };
         self.seen.insert(asked);
-        let Some(next) = next_link(response.url(), response.headers()) else { return Ok(()) };
-        let broken =
-            |reason: &str| ClientError::BrokenList { url: place(response), reason: reason.to_owned() };
+        let Some(next) = next_link(&whole.url, &whole.headers) else { return Ok(()) };
+        let broken = |reason: &str| ClientError::BrokenList { url: whole.place(), reason: reason.to_owned() };
         if self.seen.contains(&next) {
             return Err(broken("a page leads back to one before it"));
         }

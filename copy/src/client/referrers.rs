@@ -17,9 +17,9 @@ use oxbox_layers::oci::wire::Path;
 use oxbox_layers::oci::{Descriptor, Digest, Document, Index, MediaType, Raw};
 
 use super::answer;
-use super::blob::place;
 use super::call::Call;
 use super::page::{Answered, Page, Pages};
+use super::read::Read;
 use super::tags::parse;
 use super::{ClientError, Repository, TagOrDigest};
 
@@ -85,21 +85,19 @@ impl Repository {
     }
 
     async fn fallback(&self, digest: &Digest) -> Result<Fallback, ClientError> {
-        let call = self.manifest_call(Method::GET, &tag(digest));
-        let mut call = call;
+        let mut call = self.manifest_call(Method::GET, &tag(digest));
         call.headers.insert(header::ACCEPT, HeaderValue::from_static(MediaType::OCI_INDEX));
-        let response = self.host.call(&call).await?;
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(Fallback::default()),
-            _ => return Err(ClientError::refused(Method::GET, response).await),
-        }
-        let url = place(&response);
-        let etag = response.headers().get(header::ETAG).cloned();
-        let label = answer::content_type(&response).map(MediaType::new);
-        let bytes = answer::body(response, MAX_DOCUMENT_BYTES).await?;
-        let document =
-            Document::parse(bytes, label.as_ref()).map_err(|source| ClientError::Document { url, source })?;
+        let whole = match self.host.read(&call, MAX_DOCUMENT_BYTES).await? {
+            Read::Whole(whole) => whole,
+            Read::Other(response) if response.status() == StatusCode::NOT_FOUND => {
+                return Ok(Fallback::default());
+            }
+            Read::Other(response) => return Err(ClientError::refused(Method::GET, response).await),
+        };
+        let (url, etag) = (whole.place(), whole.headers.get(header::ETAG).cloned());
+        let label = answer::content_type(&whole.headers).map(MediaType::new);
+        let document = Document::parse(whole.body, label.as_ref())
+            .map_err(|source| ClientError::Document { url, source })?;
         Ok(match document {
             // Some registries take the tag for the digest it spells, and answer with the image itself.
             _ if document.digest() == *digest => Fallback::default(),

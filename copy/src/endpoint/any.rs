@@ -11,12 +11,17 @@ use super::archive::{ArchiveDestination, ArchiveSource, Names, open_docker_archi
 use super::crossing::run;
 use super::directory::{DirectoryDestination, DirectorySource};
 use super::layout::{LayoutDestination, LayoutSource};
+use super::registry::{RegistryDestination, RegistrySource};
 use super::{BlobStream, Destination, EndpointError, Origin, Source, Subject, Takes};
+use crate::client::Client;
 use crate::location::{Location, Pick};
 
-/// Where on this machine things are.
+/// Where on this machine things are, and how others are reached.
 #[derive(Debug, Clone)]
 pub struct Places {
+    /// How registries are talked to. The two sides of a copy may do so differently, each by its own
+    /// `Places`, and share connections by [`Client::with`].
+    pub registries: Client,
     /// Root of oxbox's own store, an OCI image layout.
     pub store: PathBuf,
     /// For archives that must be decompressed before they can be read.
@@ -32,6 +37,8 @@ pub enum AnySource {
     Directory(DirectorySource),
     /// `oci:` and the store
     Layout(LayoutSource),
+    /// `docker://`
+    Registry(RegistrySource),
 }
 
 /// A destination of any kind.
@@ -43,6 +50,8 @@ pub enum AnyDestination {
     Directory(DirectoryDestination),
     /// `oci:` and the store
     Layout(LayoutDestination),
+    /// `docker://`
+    Registry(RegistryDestination),
 }
 
 /// Evaluates an expression with the inner value, whichever variant it is.
@@ -52,6 +61,7 @@ macro_rules! each {
             Self::Archive($inner) => $call,
             Self::Directory($inner) => $call,
             Self::Layout($inner) => $call,
+            Self::Registry($inner) => $call,
         }
     };
 }
@@ -69,7 +79,7 @@ impl AnySource {
             Location::OciArchive { path, image } => {
                 Ok(Self::Archive(ArchiveSource::open(path, image.as_ref(), &places.temporary)?))
             }
-            Location::Registry(_) => Err(no_registry(&location)),
+            Location::Registry(name) => Ok(Self::Registry(RegistrySource::new(&places.registries, name))),
             Location::Store(name) => Ok(Self::Layout(LayoutSource::open_store(&places.store, name)?)),
         })
         .await
@@ -93,7 +103,9 @@ impl AnyDestination {
                 let name = name_to_write(image.as_ref(), &location)?;
                 Ok(Self::Archive(ArchiveDestination::create(path, Names::Oci(name))?))
             }
-            Location::Registry(_) => Err(no_registry(&location)),
+            Location::Registry(name) => {
+                Ok(Self::Registry(RegistryDestination::new(&places.registries, name)))
+            }
             Location::Store(name) => Ok(Self::Layout(LayoutDestination::create_store(&places.store, name)?)),
         })
         .await
@@ -109,15 +121,6 @@ fn name_to_write<N: Clone>(image: Option<&Pick<N>>, location: &Location) -> Resu
             place: location.to_string(),
             reason: "a position names an image to be read".to_owned(),
         }),
-    }
-}
-
-/// TODO: goes when the registry's endpoint stands.
-fn no_registry(location: &Location) -> EndpointError {
-    EndpointError::Unsupported {
-        subject: Subject::Image,
-        place: location.to_string(),
-        reason: "registries cannot be reached yet".to_owned(),
     }
 }
 

@@ -66,6 +66,19 @@ async fn a_manifest_larger_than_any_is_not_read() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_breaks_off_is_asked_for_again() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let registry = Scripted::start(move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        0 => manifest(),
+        1 | 2 => manifest().cut_half(),
+        _ => manifest(),
+    })
+    .await;
+    let fetched = pulling(&client(), &registry.domain()).fetch_manifest(&tag()).await.unwrap().unwrap();
+    assert_eq!((fetched.bytes.as_ref(), registry.seen().len()), (MANIFEST.as_bytes(), 3));
+}
+
+#[tokio::test]
 async fn a_web_page_is_no_manifest() {
     let page = || Reply::new(200).header("content-type", "text/html").body("<html>log in</html>");
     let registry = Scripted::start(move |_| page()).await;

@@ -20,14 +20,14 @@ use crate::setting::{client, client_as, content, layer, pieces, reference, user}
 const HTPASSWD: &str = "oxbox:$2b$04$wBcRZgEb2mp4Vp.si0TSVO933AsnslKcMaijH3YKZ4ourLoIOUKwu\n";
 
 /// A docker-registry that ends with its test.
-struct Peer {
-    domain: String,
+pub struct Peer {
+    pub domain: String,
     process: Child,
     _dir: TempDir,
 }
 
 impl Peer {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let dir = TempDir::new().unwrap();
         let (root, passwords) = (dir.path().join("data"), dir.path().join("htpasswd"));
         fs::write(&passwords, HTPASSWD).unwrap();

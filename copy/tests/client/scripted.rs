@@ -118,6 +118,11 @@ impl Reply {
         self
     }
 
+    pub fn cut_half(self) -> Self {
+        let half = self.body.len() / 2;
+        self.cut_after(half)
+    }
+
     pub fn silent(mut self) -> Self {
         self.silent = true;
         self

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use oxbox_copy::client::{Client, Settings};
+use oxbox_copy::config::Environment;
 use oxbox_copy::endpoint::{AnyDestination, AnySource, Places};
 use oxbox_copy::progress::{Progress, Silent};
 use oxbox_copy::transfer::{Options, Report, TransferError, copy};
@@ -58,7 +60,9 @@ impl Place {
         options: &Options,
         progress: Arc<dyn Progress>,
     ) -> Result<Report, TransferError> {
-        let places = Places { store: self.join("store"), temporary: self.path().to_owned() };
+        let nobody = Environment::default();
+        let registries = Client::new(&nobody, Settings::new(&nobody));
+        let places = Places { registries, store: self.join("store"), temporary: self.path().to_owned() };
         let source = AnySource::open(&self.spell(from).parse().unwrap(), &places).await?;
         let destination = AnyDestination::create(&self.spell(to).parse().unwrap(), &places).await?;
         copy(Arc::new(source), Arc::new(destination), options, progress).await

@@ -88,7 +88,7 @@ pub(crate) async fn fetch(route: &Route, request: &Request<'_>, now: Timestamp) 
             false => AuthError::Refused { server, status, said: answer::Said(errors), origin },
         });
     }
-    let body = answer::body(response, MAX_TOKEN_BYTES)
+    let body = answer::body(response, MAX_TOKEN_BYTES, route.patience)
         .await
         .map_err(|source| AuthError::TokenServer { server: server.clone(), source: Box::new(source) })?;
     read(&body, now).ok_or(AuthError::NoToken { server })

@@ -7,17 +7,16 @@
 //!                        └──────────────────────┘
 //! ```
 //!
-//! Learned and kept: HTTPS or plain HTTP, the challenge, tokens, credentials by repository, how uploads
-//! are best sent, and until when the registry wants to be left alone.
+//! Learned and kept: HTTPS or plain HTTP (`contact`), the challenge, tokens, credentials by repository,
+//! how uploads are best sent, and until when the registry wants to be left alone.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 use jiff::Timestamp;
-use oxbox_layers::oci::wire::Path;
 use reqwest::Response;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -25,9 +24,7 @@ use url::Url;
 use super::answer::{self, Said};
 use super::auth::{AuthError, Authorization, Doorkeeper, Grant, Surroundings};
 use super::call::{Call, Repeat, Target};
-use super::exchange::{ExchangeError, Outgoing, Route, exchange, is_certificate_error};
-use super::hosts::{PlainHttp, api_authority};
-use super::payload::Payload;
+use super::exchange::{ExchangeError, Outgoing, Route, exchange};
 use super::retry::{Clock, Policy, Verdict};
 use super::{Choice, ClientError, Found};
 use crate::config::auth_file::Keychain;
@@ -45,13 +42,13 @@ pub(crate) struct Host {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) choice: Choice,
     pub(crate) keychain: Arc<Keychain>,
-    doorkeeper: Doorkeeper,
-    base: OnceCell<Url>,
+    pub(super) doorkeeper: Doorkeeper,
+    pub(super) base: OnceCell<Url>,
     credentials: Mutex<HashMap<String, Arc<OnceCell<Option<Found>>>>>,
     not_before: Mutex<Option<Timestamp>>,
     wants_chunks: AtomicBool,
     /// Whether a ping was answered, and so told whether there is a challenge.
-    pinged: AtomicBool,
+    pub(super) pinged: AtomicBool,
 }
 
 /// What a registry is made of before anything is learned.
@@ -120,64 +117,6 @@ impl Host {
     /// Remembers that an upload in one request does not get through.
     pub(crate) fn remember_chunks(&self) {
         self.wants_chunks.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns the address of the registry: `https://host/`, or `http://host/` where that is allowed
-    /// and HTTPS is not spoken.
-    async fn base(&self) -> Result<&Url, ClientError> {
-        self.base.get_or_try_init(|| self.find_base()).await
-    }
-
-    async fn find_base(&self) -> Result<Url, ClientError> {
-        let at = |scheme: &str| {
-            let text = format!("{scheme}://{}/", api_authority(&self.domain));
-            text.parse::<Url>().map_err(|_| ClientError::NotARegistry {
-                url: text,
-                reason: "its name is no address".to_owned(),
-            })
-        };
-        let https = at("https")?;
-        if self.route.trust.plain_http(&self.domain) == PlainHttp::Never {
-            return Ok(https);
-        }
-        // One ping decides, and its challenge is of use to all that follow.
-        let error = match self.ping(&https).await {
-            Ok(response) => {
-                self.doorkeeper.learn(response.headers());
-                return Ok(https);
-            }
-            Err(error) => error,
-        };
-        if !speaks_no_tls(&error) {
-            return Err(error.into());
-        }
-        let http = at("http")?;
-        match self.ping(&http).await {
-            // What servers that do speak TLS answer to those who do not.
-            Ok(response) if response.status() == StatusCode::BAD_REQUEST => Err(error.into()),
-            Ok(response) => {
-                tracing::debug!(registry = self.domain, "plain HTTP");
-                self.doorkeeper.learn(response.headers());
-                Ok(http)
-            }
-            Err(led_on @ ExchangeError::Redirect(_)) => Err(led_on.into()),
-            // Nobody is there at all, or somebody who does speak TLS: what HTTPS met is the better answer.
-            Err(_) => Err(error.into()),
-        }
-    }
-
-    async fn ping(&self, base: &Url) -> Result<Response, ExchangeError> {
-        let url = base.join(&Path::Base.to_string()).unwrap_or_else(|_| base.clone());
-        let ping = Outgoing {
-            method: Method::GET,
-            url,
-            headers: HeaderMap::new(),
-            authorization: None,
-            payload: Payload::empty(),
-        };
-        let response = exchange(&self.route, &ping).await?;
-        self.pinged.store(true, Ordering::Relaxed);
-        Ok(response)
     }
 
     async fn credentials(&self, repository: &str) -> Result<Option<Found>, ClientError> {
@@ -305,15 +244,5 @@ fn outgoing(call: &Call, url: &Url, shown: Option<&Authorization>) -> Outgoing {
         headers: call.headers.clone(),
         authorization: shown.map(|shown| shown.header.clone()),
         payload: call.payload.clone(),
-    }
-}
-
-/// Whether an HTTPS ping failed because the other side does not speak TLS, or because there is no way
-/// to judge it. A certificate that is there and bad is a reason to stop, not to do without.
-fn speaks_no_tls(error: &ExchangeError) -> bool {
-    match error {
-        ExchangeError::Unreachable { source, .. } => !is_certificate_error(source),
-        ExchangeError::Broken { .. } | ExchangeError::Stack(super::StackError::NoAuthorities { .. }) => true,
-        _ => false,
     }
 }

@@ -5,6 +5,7 @@
 //!        └▶ Registry ───▶ catalog, ping
 //!                 │
 //!               host        waits, repeats, meets challenges; what was learned of the registry
+//!               contact     HTTPS or plain HTTP
 //!               auth        challenges and tokens           credentials, config/: who to be
 //!               exchange    one request: redirects, patience         redirect: where an answer may lead
 //!               stack       connections: TLS, certs.d, HTTP/2
@@ -20,6 +21,7 @@ mod auth;
 mod blob;
 mod call;
 mod catalog;
+mod contact;
 mod credentials;
 mod delete;
 mod download;

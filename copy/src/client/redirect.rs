@@ -22,7 +22,7 @@ pub(crate) const MAX_HOPS: usize = 10;
 /// Why a redirect or a `Location` is not followed.
 #[derive(Debug, thiserror::Error)]
 pub enum RedirectError {
-    /// A redirect after [`MAX_HOPS`] others.
+    /// A redirect after ten others.
     #[error("{from} leads on after {MAX_HOPS} redirects")]
     TooMany {
         /// Where it was given up.

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 pub struct Environment {
     /// `HOME`
     pub home: Option<PathBuf>,
-    /// `XDG_RUNTIME_DIR`, else `/run/user/<uid>` is not guessed: podman does not either.
-    pub runtime: Option<PathBuf>,
+    /// Where logins write: `$XDG_RUNTIME_DIR/containers/auth.json`, else
+    /// `/run/containers/<uid>/auth.json`
+    pub session_auth_file: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`, else `$HOME/.config`
     pub config: Option<PathBuf>,
     /// `DOCKER_CONFIG`, else `$HOME/.docker`
@@ -26,8 +27,12 @@ impl Environment {
         let read = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let home = read("HOME");
         let below_home = |name| home.as_ref().map(|home| home.join(name));
+        let runtime = read("XDG_RUNTIME_DIR").map(|dir| dir.join("containers"));
+        let runtime = runtime.unwrap_or_else(|| {
+            PathBuf::from("/run/containers").join(rustix::process::getuid().as_raw().to_string())
+        });
         Self {
-            runtime: read("XDG_RUNTIME_DIR"),
+            session_auth_file: Some(runtime.join("auth.json")),
             config: read("XDG_CONFIG_HOME").or_else(|| below_home(".config")),
             docker: read("DOCKER_CONFIG").or_else(|| below_home(".docker")),
             auth_file: read("REGISTRY_AUTH_FILE"),

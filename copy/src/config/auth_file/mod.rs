@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! --authfile, else REGISTRY_AUTH_FILE                     then nothing else
-//! $XDG_RUNTIME_DIR/containers/auth.json
+//! $XDG_RUNTIME_DIR/containers/auth.json                   /run/containers/<uid>/auth.json without it
 //! $XDG_CONFIG_HOME/containers/auth.json                   $HOME/.config by default
 //! $DOCKER_CONFIG/config.json                              $HOME/.docker by default
 //! ```
@@ -55,7 +55,7 @@ pub enum AuthFileError {
         #[source]
         source: io::Error,
     },
-    /// The file is larger than [`MAX_FILE_BYTES`].
+    /// The file is larger than any that is honest.
     #[error("credentials file {path} is larger than {limit} bytes", path = .path.display())]
     TooLarge {
         /// The file.
@@ -125,9 +125,10 @@ impl Keychain {
         if let Some(only) = auth_file.or_else(|| environment.auth_file.clone()) {
             return Self { files: vec![only], required: true, helper_path: None };
         }
-        let containers = [&environment.runtime, &environment.config].into_iter().flatten();
-        let mut files: Vec<_> = containers.map(|dir| dir.join("containers/auth.json")).collect();
-        files.extend(environment.docker.as_ref().map(|dir| dir.join("config.json")));
+        let session = environment.session_auth_file.clone();
+        let user = environment.config.as_ref().map(|dir| dir.join("containers/auth.json"));
+        let docker = environment.docker.as_ref().map(|dir| dir.join("config.json"));
+        let files = [session, user, docker].into_iter().flatten().collect();
         Self { files, required: false, helper_path: None }
     }
 

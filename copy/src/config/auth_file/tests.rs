@@ -17,7 +17,7 @@ fn home() -> (TempDir, Environment) {
     let below = |name: &str| Some(dir.path().join(name));
     let environment = Environment {
         home: below(""),
-        runtime: below("run"),
+        session_auth_file: below("run/containers/auth.json"),
         config: below("config"),
         docker: below("docker"),
         auth_file: None,

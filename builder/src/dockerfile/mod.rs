@@ -42,7 +42,7 @@ pub(crate) mod report;
 mod span;
 pub(crate) mod suggest;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod word;
 
 pub use ast::{File, Instruction, Statement, Word};

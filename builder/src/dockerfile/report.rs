@@ -12,7 +12,7 @@
 //!
 //! What can be wrong is in `error.rs` here and in the plan.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use super::span::{Span, byte_order_mark};
 
@@ -46,11 +46,9 @@ impl Report {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
+        let Some(span) = span else { return self.placeless() };
         let title = level.primary_title(self.message.as_str());
-        let mut group = match span {
-            Some(span) => title.element(snippet(span, file_name, source)),
-            None => Group::with_title(title),
-        };
+        let mut group = title.element(snippet(span, file_name, source));
         for cause in &self.causes {
             group = group.element(Level::NOTE.with_name("cause").message(cause.as_str()));
         }
@@ -58,6 +56,22 @@ impl Report {
             group = group.element(Level::HELP.with_name("hint").message(hint.as_str()));
         }
         Renderer::plain().term_width(RENDER_COLUMNS).render(&[group]).to_string()
+    }
+
+    /// Without a line of the file the renderer would draw an empty margin.
+    fn placeless(&self) -> String {
+        let level = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let mut text = format!("{level}: {}", self.message);
+        for cause in &self.causes {
+            text.push_str(&format!("\n  cause: {cause}"));
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("\n  hint: {hint}"));
+        }
+        text
     }
 }
 

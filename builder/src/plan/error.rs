@@ -10,7 +10,7 @@ use oxbox_layers::oci::platform::PlatformError;
 use oxbox_layers::oci::{Platform, ReferenceError};
 
 use crate::dockerfile::report::{Report, Severity};
-use crate::dockerfile::{ParseError, ParseErrorKind, SourceFile, Span, quote};
+use crate::dockerfile::{ParseError, ParseErrorKind, Span, quote};
 use crate::fetch::FetchError;
 
 /// Why a file cannot be planned.
@@ -121,8 +121,8 @@ impl PlanErrorKind {
 impl PlanError {
     /// Renders the error with its place, causes and hint; plain text, no line end at the end.
     ///
-    /// `source` is the file that was planned.
-    pub fn render(&self, source: &SourceFile) -> String {
+    /// `source` is the text of the file that was planned.
+    pub fn render(&self, file_name: &str, source: &str) -> String {
         let mut causes = Vec::new();
         let mut cause = self.source();
         while let Some(error) = cause {
@@ -131,7 +131,7 @@ impl PlanError {
         }
         let report =
             Report { severity: Severity::Error, message: self.to_string(), causes, hint: self.kind.hint() };
-        report.render(self.span, source.name(), source.text())
+        report.render(self.span, file_name, source)
     }
 }
 
@@ -171,14 +171,14 @@ pub struct Warning {
 
 impl Warning {
     /// Renders the warning as errors are rendered.
-    pub fn render(&self, source: &SourceFile) -> String {
+    pub fn render(&self, file_name: &str, source: &str) -> String {
         let report = Report {
             severity: Severity::Warning,
             message: self.message.clone(),
             causes: Vec::new(),
             hint: None,
         };
-        report.render(self.span, source.name(), source.text())
+        report.render(self.span, file_name, source)
     }
 }
 
@@ -189,9 +189,14 @@ pub(super) struct Warnings {
 }
 
 impl Warnings {
+    /// Whether another one would be dropped.
+    pub(super) fn is_full(&self) -> bool {
+        self.list.len() >= MAX_WARNINGS
+    }
+
     pub(super) fn push(&mut self, message: String, span: Option<Span>) {
         let warning = Warning { message, span };
-        if self.list.len() < MAX_WARNINGS && !self.list.contains(&warning) {
+        if !self.is_full() && !self.list.contains(&warning) {
             self.list.push(warning);
         }
     }

@@ -40,11 +40,11 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use oxbox_layers::oci::History;
-
 pub use error::{MAX_WARNINGS, PlanError, PlanErrorKind, Warning};
 pub use graph::{Graph, Op, StageResult, Vertex, VertexId};
 pub use options::{Base, Bases, MemoryBases, Options};
+
+pub use crate::fetch::FetchError;
 
 use crate::dockerfile::{File, Instruction, SourceFile};
 use error::Warnings;
@@ -62,13 +62,11 @@ pub struct Plan {
     pub graph: Graph,
     /// What the image is, once that is made.
     pub result: StageResult,
-    /// The base image's history, with a line for each of its layers; `result.history` follows it.
-    pub base_history: Vec<History>,
     /// What deserves a look.
     pub warnings: Vec<Warning>,
 }
 
-/// Plans the build of a target. `source` is the text that `file` was parsed from.
+/// Plans the build of a target. `source` is the text that `file` was parsed from; it tells the lines.
 ///
 /// Base images are fetched through `bases`, those that the target does not need excepted.
 ///
@@ -76,12 +74,7 @@ pub struct Plan {
 ///
 /// The first thing that is wrong with the file, an image that cannot be fetched, or what is not yet
 /// supported, each with its place.
-pub fn plan(
-    file: &File,
-    source: &SourceFile,
-    options: &Options,
-    bases: &mut dyn Bases,
-) -> Result<Plan, PlanError> {
+pub fn plan(file: &File, source: &str, options: &Options, bases: &mut dyn Bases) -> Result<Plan, PlanError> {
     let mut warnings = Warnings::default();
     warn_of_syntax(file, &mut warnings);
     let outline = stages::outline(file);
@@ -101,13 +94,13 @@ pub fn plan(
     }
     .resolve(target)?;
     warn_of_build_args(file, &needed, options, &mut warnings);
-    let mut planner = Planner::new(source, options, &globals, &mut warnings);
+    let source = SourceFile::new(String::new(), source);
+    let mut planner = Planner::new(&source, options, &globals, &mut warnings);
     planner.stages(&outline, &needed)?;
     let Planner { mut graph, mut states, .. } = planner;
     let state = states.swap_remove(target).expect("because the target is needed");
     mark_exported(&mut graph, state.vertex);
-    let (base_history, result) = finish(state, options);
-    Ok(Plan { graph, result, base_history, warnings: warnings.list })
+    Ok(Plan { graph, result: finish(state, options), warnings: warnings.list })
 }
 
 /// Returns what FROM lines may use: platforms, and the ARGs before the first of them.
@@ -139,7 +132,7 @@ fn globals(
 }
 
 /// The image is for the platform that was asked for, or else for that of its base.
-fn finish(mut state: State, options: &Options) -> (Vec<History>, StageResult) {
+fn finish(mut state: State, options: &Options) -> StageResult {
     if !options.labels.is_empty() {
         let labels = state.container().labels.get_or_insert_default();
         labels.extend(options.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -158,7 +151,7 @@ fn finish(mut state: State, options: &Options) -> (Vec<History>, StageResult) {
     }
     let platform = config.platform().normalised();
     (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
-    (std::mem::take(&mut state.base_history), state.result())
+    state.result()
 }
 
 /// The layers from the target's last vertex down to its base are the image's.

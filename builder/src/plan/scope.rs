@@ -116,6 +116,9 @@ impl Expander<'_> {
     /// A variable that nothing sets is empty; worth a word unless the file says what it is then.
     fn warn(&mut self, undefined: &BTreeSet<String>, word: &Word) {
         for name in undefined {
+            if self.warnings.is_full() {
+                return;
+            }
             // `$1` and `$@` are a shell's own: they are empty here, and nobody means them.
             let is_name = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
             if !is_name || self.scope.is_declared.contains(name) || has_alternative(&word.text, name) {

@@ -3,9 +3,11 @@
 //! Names are looked up in lowercase. Two stages may share one: the later hides the earlier from what
 //! follows. What a stage stands on and which stages are needed is in `resolve.rs`.
 
+use std::collections::HashMap;
+
 use super::error::{PlanError, PlanErrorKind};
 use crate::dockerfile::ast::{Arg, From};
-use crate::dockerfile::{File, Instruction, Statement, suggest};
+use crate::dockerfile::{File, Instruction, ParseErrorKind, Statement, suggest};
 
 /// A FROM and what follows it.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Outline<'f> {
     /// The ARGs before the first FROM.
     pub(super) globals: Vec<&'f Arg>,
     pub(super) stages: Vec<Stage<'f>>,
+    /// Numbers of the stages of each name, ascending.
+    by_name: HashMap<String, Vec<usize>>,
 }
 
 /// Cuts a file at its FROMs.
@@ -46,7 +50,13 @@ pub(super) fn outline(file: &File) -> Outline<'_> {
         stages.push(Stage { from, body, name: from.stage_name() });
         statements = next;
     }
-    Outline { globals, stages }
+    let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+    for (number, stage) in stages.iter().enumerate() {
+        if let Some(name) = &stage.name {
+            by_name.entry(name.clone()).or_default().push(number);
+        }
+    }
+    Outline { globals, stages, by_name }
 }
 
 impl Outline<'_> {
@@ -54,9 +64,7 @@ impl Outline<'_> {
     pub(super) fn target(&self, target: Option<&str>) -> Result<usize, PlanErrorKind> {
         let count = self.stages.len();
         let Some(target) = target else {
-            return count
-                .checked_sub(1)
-                .ok_or(PlanErrorKind::Parse(crate::dockerfile::ParseErrorKind::NoStage));
+            return count.checked_sub(1).ok_or(PlanErrorKind::Parse(ParseErrorKind::NoStage));
         };
         if let Some(stage) = self.find(target, count) {
             return Ok(stage);
@@ -72,8 +80,9 @@ impl Outline<'_> {
 
     /// Returns the last stage of this name among the first `before` ones.
     pub(super) fn find(&self, name: &str, before: usize) -> Option<usize> {
-        let name = name.to_lowercase();
-        self.stages[..before].iter().rposition(|stage| stage.name.as_ref() == Some(&name))
+        let numbers = self.by_name.get(&name.to_lowercase())?;
+        let earlier = numbers.partition_point(|&number| number < before);
+        numbers[..earlier].last().copied()
     }
 
     /// Returns the name that was perhaps meant.

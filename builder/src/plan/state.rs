@@ -1,6 +1,8 @@
 //! What a stage is so far: its filesystem, its variables, its config and the history it leaves.
 
-use oxbox_layers::oci::{Config, ContainerConfig, History, Platform};
+use std::collections::HashMap;
+
+use oxbox_layers::oci::{Config, ContainerConfig, Platform};
 
 use super::graph::{HistoryLine, StageResult, VertexId};
 use super::path;
@@ -14,11 +16,11 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(super) struct State {
     pub(super) vertex: VertexId,
     pub(super) scope: Scope,
-    /// Without `rootfs`, `history` and `created`.
+    /// The base's `rootfs`, `history` and `created` stay as they are.
     pub(super) config: Config,
+    /// Where a variable is in the config's environment.
+    environment_index: HashMap<String, usize>,
     pub(super) history: Vec<HistoryLine>,
-    /// What the base image's history says.
-    pub(super) base_history: Vec<History>,
     pub(super) platform: Platform,
     /// Whether this stage has a CMD of its own, which an ENTRYPOINT then leaves alone.
     pub(super) has_command: bool,
@@ -31,16 +33,13 @@ impl State {
     }
 
     /// A stage that stands on an image.
-    pub(super) fn image(vertex: VertexId, mut config: Config, platform: Platform) -> Self {
-        config.created = None;
-        let layers = std::mem::take(&mut config.rootfs).diff_ids.len();
-        let base_history = whole_history(config.history.take().unwrap_or_default(), layers);
+    pub(super) fn image(vertex: VertexId, config: Config, platform: Platform) -> Self {
         let mut state = Self {
             vertex,
             scope: Scope::default(),
             config,
+            environment_index: HashMap::new(),
             history: Vec::new(),
-            base_history,
             platform,
             has_command: false,
         };
@@ -70,9 +69,11 @@ impl State {
             environment.push(format!("PATH={DEFAULT_PATH}"));
         }
         // What an ARG of the stage below set is known here too, but not over what its image says.
-        for variable in environment {
+        self.environment_index.clear();
+        for (place, variable) in environment.iter().enumerate() {
             let (name, value) = split(variable);
             self.scope.set(name, value);
+            self.environment_index.entry(name.to_owned()).or_insert(place);
         }
     }
 
@@ -84,10 +85,14 @@ impl State {
     /// Sets a variable here and in the image, where a new one comes last.
     pub(super) fn set_environment(&mut self, name: &str, value: &str) {
         self.scope.set(name, value);
-        let environment = self.container().env.get_or_insert_default();
+        let known = self.environment_index.get(name).copied();
+        let environment = self.config.config.get_or_insert_default().env.get_or_insert_default();
+        if known.is_none() {
+            self.environment_index.insert(name.to_owned(), environment.len());
+        }
         let variable = format!("{name}={value}");
-        match environment.iter_mut().find(|variable| split(variable).0 == name) {
-            Some(known) => *known = variable,
+        match known {
+            Some(place) => environment[place] = variable,
             None => environment.push(variable),
         }
     }
@@ -118,6 +123,9 @@ impl State {
     /// Returns roughly how many bytes a copy of it takes.
     pub(super) fn size(&self) -> usize {
         let history: usize = self.history.iter().map(|line| line.created_by.len()).sum();
+        let told = self.config.history.iter().flatten();
+        let told: usize = told.map(|line| line.created_by.as_ref().map_or(0, String::len) + 128).sum();
+        let layers = 128 * self.config.rootfs.diff_ids.len();
         let container = self.config.config.as_ref();
         let maps = container.map_or(0, |container| {
             let labels = container.labels.iter().flatten().map(|(name, value)| name.len() + value.len());
@@ -127,19 +135,12 @@ impl State {
             let shell = container.shell.iter().flatten().map(String::len);
             labels.chain(ports).chain(volumes).chain(triggers).chain(shell).map(|bytes| bytes + 64).sum()
         });
-        2 * self.scope.size() + history + maps + 1024
+        2 * self.scope.size() + history + told + layers + maps + 1024
     }
 
     pub(super) fn result(self) -> StageResult {
         StageResult { vertex: self.vertex, config: self.config, history: self.history }
     }
-}
-
-/// Returns the history with as many lines that made a layer as there are layers: some tools write none.
-fn whole_history(mut history: Vec<History>, layers: usize) -> Vec<History> {
-    let told = history.iter().filter(|line| line.empty_layer != Some(true)).count();
-    history.extend((told..layers).map(|_| History::default()));
-    history
 }
 
 fn split(variable: &str) -> (&str, &str) {

@@ -6,31 +6,22 @@ use oxbox_layers::oci::Config;
 
 use super::super::graph::{Copy, HistoryLine, Run, Source, VertexId};
 use super::super::{Op, Plan, Vertex};
-use crate::dockerfile::SourceFile;
 
 /// Returns the plan as text.
-pub(super) fn dump(plan: &Plan, source: &SourceFile) -> String {
+pub(super) fn dump(plan: &Plan, source: &str) -> String {
     let mut text = String::new();
     for (place, vertex) in plan.graph.vertices.iter().enumerate() {
         describe(&mut text, place, vertex);
     }
     let _ = writeln!(text, "result {}", name(plan.result.vertex));
     config(&mut text, &plan.result.config);
-    if !plan.base_history.is_empty() {
-        text.push_str("base history\n");
-        for line in &plan.base_history {
-            let empty = if line.empty_layer == Some(true) { "      " } else { "layer " };
-            let _ = writeln!(text, "  {empty}{}", line.created_by.as_deref().unwrap_or("?"));
-        }
-    }
     text.push_str("history\n");
     for HistoryLine { created_by, vertex } in &plan.result.history {
         let layer = vertex.map(name).unwrap_or_default();
-        let _ =
-            writeln!(text, "  {layer:<3} {}", created_by.escape_debug().to_string().replace("\\\"", "\""));
+        let _ = writeln!(text, "  {layer:<3} {}", created_by.replace('\n', "\\n"));
     }
     for warning in &plan.warnings {
-        let _ = writeln!(text, "{}", warning.render(source));
+        let _ = writeln!(text, "{}", warning.render("Dockerfile", source));
     }
     text
 }
@@ -92,7 +83,9 @@ fn config(text: &mut String, config: &Config) {
     let value = serde_json::to_value(config).unwrap();
     for (key, value) in value.as_object().unwrap() {
         match value.as_object().filter(|_| key == "config") {
-            None if key == "rootfs" => assert!(config.rootfs.diff_ids.is_empty()),
+            None if key == "rootfs" => {
+                let _ = writeln!(text, "  {} layers", config.rootfs.diff_ids.len());
+            }
             None => {
                 let _ = writeln!(text, "  {key} {value}");
             }

@@ -1,14 +1,20 @@
 //! Tests of the whole plan; those of one room are in that room.
 
+mod bounds;
+mod config;
 mod dump;
-mod facts;
 mod golden;
+mod property;
+mod stages;
+mod variables;
+mod vertices;
 
-use oxbox_layers::oci::{Config, Platform};
+use oxbox_layers::oci::{Config, ContainerConfig, Platform};
 use serde_json::{Value, json};
 
-use super::{MemoryBases, Options, Plan, PlanError, plan};
-use crate::dockerfile::{SourceFile, parse};
+use super::graph::{Copy, Run};
+use super::{MemoryBases, Op, Options, Plan, PlanError, plan};
+use crate::dockerfile::parse;
 
 /// Options that do not depend on the machine.
 fn options() -> Options {
@@ -51,12 +57,12 @@ fn bases() -> MemoryBases {
 
 fn try_plan_with(source: &str, options: &Options, bases: &mut MemoryBases) -> Result<Plan, PlanError> {
     let file = parse(source).unwrap_or_else(|errors| panic!("{}", errors.render("Dockerfile", source)));
-    plan(&file, &SourceFile::new("Dockerfile", source), options, bases)
+    plan(&file, source, options, bases)
 }
 
 fn plan_with(source: &str, options: &Options) -> Plan {
     try_plan_with(source, options, &mut bases())
-        .unwrap_or_else(|error| panic!("{}", error.render(&SourceFile::new("Dockerfile", source))))
+        .unwrap_or_else(|error| panic!("{}", error.render("Dockerfile", source)))
 }
 
 fn planned(source: &str) -> Plan {
@@ -65,4 +71,51 @@ fn planned(source: &str) -> Plan {
 
 fn refused(source: &str) -> PlanError {
     try_plan_with(source, &options(), &mut bases()).unwrap_err()
+}
+
+fn container(plan: &Plan) -> &ContainerConfig {
+    plan.result.config.config.as_ref().unwrap()
+}
+
+fn history(plan: &Plan) -> Vec<&str> {
+    plan.result.history.iter().map(|line| line.created_by.as_str()).collect()
+}
+
+fn runs(plan: &Plan) -> Vec<&Run> {
+    plan.graph
+        .vertices
+        .iter()
+        .filter_map(|vertex| match &vertex.op {
+            Op::Run(run) => Some(run),
+            _ => None,
+        })
+        .collect()
+}
+
+fn copies(plan: &Plan) -> Vec<&Copy> {
+    plan.graph
+        .vertices
+        .iter()
+        .filter_map(|vertex| match &vertex.op {
+            Op::Copy(copy) => Some(copy),
+            _ => None,
+        })
+        .collect()
+}
+
+fn variable<'r>(run: &'r Run, name: &str) -> Option<&'r str> {
+    run.env.iter().find_map(|variable| variable.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn given(build_args: &[(&str, &str)]) -> Options {
+    let build_args = build_args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Options { build_args: build_args.collect(), ..options() }
+}
+
+/// The bases, `onbuild` with this trigger alone.
+fn with_trigger(trigger: &str) -> MemoryBases {
+    let mut bases = bases();
+    let base = bases.configs.get_mut("docker.io/library/onbuild:latest").unwrap();
+    base.config.as_mut().unwrap().on_build = Some(vec![trigger.to_owned()]);
+    bases
 }

@@ -1,11 +1,12 @@
-//! Any bytes: the Dockerfile parser, its errors' rendering, the printer and the expansion of words.
+//! Any bytes: the Dockerfile parser, its errors' rendering, the printer, the expansion of words and the plan.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oxbox_builder::dockerfile;
+use oxbox_builder::{dockerfile, plan};
 
 // Shared with the builder's property tests.
 include!("dockerfile/exercise.rs");
+include!("dockerfile/plan.rs");
 
 fuzz_target!(|bytes: &[u8]| exercise(bytes));

@@ -1,32 +1,15 @@
-//! What is wrong with a Dockerfile, as data and as text for people.
-//!
-//! ```text
-//! error: unknown instruction "FORM"
-//!  --> Dockerfile:1:1
-//!   |
-//! 1 | FORM alpine
-//!   | ^^^^
-//!   |
-//!   = hint: did you mean FROM?
-//! ```
+//! What is wrong with a Dockerfile, as data. How it is shown is in `report.rs`.
 
 use std::fmt;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-
 use super::mount::MountErrorKind;
-use super::span::{Span, byte_order_mark};
+use super::report::{Report, Severity};
+use super::span::Span;
 use super::word::WordErrorKind;
 use super::{MAX_ERRORS, MAX_FILE_BYTES};
 
 /// Text of the file that a message quotes is cut here: a minified line must not fill the terminal.
 const MAX_QUOTED_CHARS: usize = 60;
-
-/// A marked region longer than this shows its first line only.
-const MAX_SHOWN_BYTES: usize = 2000;
-
-/// Columns a rendered line may take; longer lines are cut around the caret.
-const RENDER_COLUMNS: usize = 140;
 
 /// An error and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -199,51 +182,19 @@ impl ParseError {
     ///
     /// `source` is the file the error came from.
     pub fn render(&self, file_name: &str, source: &str) -> String {
-        let message = self.kind.to_string();
-        let (start, end) = self.region(source);
-        // Only the lines concerned are given to the renderer: it reads all it gets.
-        let head = byte_order_mark(source).min(start);
-        let first = source[..start].rfind('\n').map_or(head, |newline| newline + 1);
-        let last = source[end..].find('\n').map_or(source.len(), |newline| end + newline);
-        let line = source[..first].matches('\n').count() + 1;
-        let snippet = Snippet::source(&source[first..last])
-            .path(file_name)
-            .line_start(line)
-            .annotation(AnnotationKind::Primary.span(start - first..end - first));
-        let mut report = Level::ERROR.primary_title(message.as_str()).element(snippet);
-        let hint = self.kind.hint();
-        if let Some(hint) = &hint {
-            report = report.element(Level::HELP.with_name("hint").message(hint.as_str()));
-        }
-        Renderer::plain().term_width(RENDER_COLUMNS).render(&[report]).to_string()
-    }
-
-    /// Returns the region to mark: on character boundaries, without a line end, and not too long.
-    fn region(&self, source: &str) -> (usize, usize) {
-        let boundary = |mut offset: usize| {
-            offset = offset.min(source.len());
-            while !source.is_char_boundary(offset) {
-                offset -= 1;
-            }
-            offset
-        };
-        let start = boundary(self.span.range().start);
-        let mut end = boundary(self.span.range().end).max(start);
-        if end - start > MAX_SHOWN_BYTES {
-            end = boundary(start + MAX_SHOWN_BYTES);
-            end = source[start..end].find('\n').map_or(end, |newline| start + newline);
-        }
-        let marked = source[start..end].trim_end_matches(['\r', '\n']);
-        (start, start + marked.len())
+        let (message, hint) = (self.kind.to_string(), self.kind.hint());
+        let report = Report { severity: Severity::Error, message, hint, causes: Vec::new() };
+        report.render(Some(self.span), file_name, source)
     }
 }
 
 /// Quotes text of the file, control characters escaped, and cuts it.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     format!("{:?}", cut(text))
 }
 
-fn cut(text: &str) -> String {
+/// Cuts text of the file.
+pub(crate) fn cut(text: &str) -> String {
     match text.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

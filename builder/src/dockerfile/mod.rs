@@ -13,7 +13,7 @@
 //! | `ast` | what a file says |
 //! | `parse`, `flags`, `json`, `mount` | from an instruction's text to the tree |
 //! | `word` | expansion of variables, quotes and escapes |
-//! | `error` | what can be wrong, and how it is shown |
+//! | `error`, `report` | what can be wrong, and how it is shown |
 //! | `print` | the tree back to text |
 //!
 //! The target is BuildKit's reading of a file. The language: <https://docs.docker.com/reference/dockerfile/>.
@@ -38,14 +38,16 @@ mod lines;
 pub mod mount;
 mod parse;
 mod print;
+pub(crate) mod report;
 mod span;
-mod suggest;
+pub(crate) mod suggest;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod word;
 
 pub use ast::{File, Instruction, Statement, Word};
 pub use error::{ParseError, ParseErrorKind, ParseErrors};
+pub(crate) use error::{cut, quote};
 pub use heredoc::{Heredoc, Script};
 pub use parse::{decode, parse, parse_trigger};
 pub use print::print;

@@ -4,7 +4,7 @@
 const MAX_CHARS: usize = 32;
 
 /// Returns the candidate that a typist most likely meant, if any is near enough.
-pub(super) fn nearest<'c>(typed: &str, candidates: &[&'c str]) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(typed: &str, candidates: &[&'c str]) -> Option<&'c str> {
     let typed: Vec<char> = typed.to_lowercase().chars().take(MAX_CHARS + 1).collect();
     if typed.len() > MAX_CHARS {
         return None;

@@ -1,6 +1,6 @@
 /// Runs all that reads a Dockerfile over `bytes` and checks what must always hold.
 ///
-/// Included where `dockerfile` names the module under test.
+/// Included, with `plan.rs`, where `dockerfile` and `plan` name the modules under test.
 fn exercise(bytes: &[u8]) {
     let Ok(text) = dockerfile::decode(bytes) else { return };
     match dockerfile::parse(text) {
@@ -9,6 +9,7 @@ fn exercise(bytes: &[u8]) {
             assert!(!errors.render("Dockerfile", text).is_empty());
         }
         Ok(file) => {
+            exercise_plan(&file, text);
             let printed = dockerfile::print(&file);
             // A printed file may be larger than its source, and then too large to be read.
             if printed.len() <= dockerfile::MAX_FILE_BYTES {

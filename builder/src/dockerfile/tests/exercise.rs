@@ -1,10 +1,11 @@
 //! The fuzz target's body, for the property tests.
 
-use crate::dockerfile;
+use crate::{dockerfile, plan};
 
 include!("../../../../fuzz/fuzz_targets/dockerfile/exercise.rs");
+include!("../../../../fuzz/fuzz_targets/dockerfile/plan.rs");
 
 /// Runs the body.
-pub(super) fn run(bytes: &[u8]) {
+pub(crate) fn run(bytes: &[u8]) {
     exercise(bytes);
 }

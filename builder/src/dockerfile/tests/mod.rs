@@ -1,7 +1,7 @@
 //! Tests of the whole language; those of one room are in that room.
 
 mod dump;
-mod exercise;
+pub(crate) mod exercise;
 mod golden;
 mod oracle;
 mod roundtrip;

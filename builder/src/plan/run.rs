@@ -1,0 +1,119 @@
+//! RUN.
+
+use super::arguments;
+use super::error::{PlanError, PlanErrorKind};
+use super::graph::{Network, Op, Run, RunFile};
+use super::history;
+use super::lower::{Planner, title_text};
+use super::state::State;
+use super::step::Step;
+use crate::dockerfile::ast::{self, Security, ShellOrExec};
+use crate::dockerfile::{Heredoc, Script};
+
+/// Where a RUN finds the heredocs that are programs.
+const PIPES: &str = "/dev/pipes";
+
+impl Planner<'_> {
+    pub(super) fn run(
+        &mut self,
+        state: &mut State,
+        step: &Step<'_>,
+        run: &ast::Run,
+    ) -> Result<(), PlanError> {
+        self.refuse_run(state, step, run)?;
+        let (args, files) = command(state, step, run)?;
+        let (env, env_outside_key) = self.environment(state);
+        let network = match run.network {
+            ast::Network::Default => self.options.network,
+            ast::Network::Host => Network::Host,
+            ast::Network::None => Network::None,
+        };
+        let line = history::run(&state.scope.arguments(), &args);
+        let op = Run {
+            below: state.vertex,
+            args,
+            env,
+            env_outside_key,
+            cwd: state.directory().to_owned(),
+            user: state.user().to_owned(),
+            network,
+            files,
+        };
+        let vertex = self.vertex(state, step, Op::Run(op), title(step, run))?;
+        self.record(state, step, line, Some(vertex))
+    }
+
+    /// Returns a RUN's environment, and which of it must not decide about the cache.
+    ///
+    /// Proxies reach every RUN; only an ARG or ENV of that name makes them part of what is built.
+    fn environment(&self, state: &State) -> (Vec<String>, Vec<String>) {
+        let mut env = state.scope.environment();
+        let mut outside = Vec::new();
+        for (name, value) in arguments::proxies(&self.options.build_args) {
+            if state.scope.get(&name).is_none() {
+                env.push(format!("{name}={value}"));
+                outside.push(name);
+            }
+        }
+        (env, outside)
+    }
+
+    fn refuse_run(&self, state: &State, step: &Step<'_>, run: &ast::Run) -> Result<(), PlanError> {
+        let refuse = |what: &str, span| Err(step.place.error(PlanErrorKind::not_supported(what), span));
+        if let Some(mount) = run.mounts.first() {
+            return refuse("RUN --mount", mount.text.span);
+        }
+        if let Some(device) = run.devices.first() {
+            return refuse("RUN --device", device.span);
+        }
+        if run.security == Security::Insecure {
+            return refuse("RUN --security=insecure", self.flag(step, "security"));
+        }
+        let host = &self.options.build_platform;
+        if host.distance(&state.platform).is_none() {
+            let kind = PlanErrorKind::ForeignRun { platform: state.platform.clone(), host: host.clone() };
+            return Err(step.place.error(kind, step.statement.keyword.span));
+        }
+        Ok(())
+    }
+}
+
+/// Returns what is executed, and the file that it needs.
+fn command(state: &State, step: &Step<'_>, run: &ast::Run) -> Result<(Vec<String>, Vec<RunFile>), PlanError> {
+    match (&run.command, run.script()) {
+        (ShellOrExec::Shell(_, heredocs), Some(Script::File { name, content })) => {
+            check_name(step, heredocs.first(), &name)?;
+            // Through the shell, as BuildKit has it: the history says so too.
+            let args = state.with_shell(&format!("{PIPES}/{name}"));
+            Ok((args, vec![RunFile { name, content }]))
+        }
+        (_, Some(Script::Inline(line))) => Ok((state.with_shell(&line), Vec::new())),
+        (ShellOrExec::Shell(line, _), _) => Ok((state.with_shell(&line.text), Vec::new())),
+        (ShellOrExec::Exec(words), _) => {
+            Ok((words.iter().map(|word| word.text.clone()).collect(), Vec::new()))
+        }
+    }
+}
+
+/// A heredoc becomes one file of one directory: its name must not lead elsewhere.
+pub(super) fn check_name(step: &Step<'_>, heredoc: Option<&Heredoc>, name: &str) -> Result<(), PlanError> {
+    if !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']) {
+        return Ok(());
+    }
+    let span = heredoc.map_or(step.statement.span, |heredoc| heredoc.span);
+    Err(step.place.error(PlanErrorKind::InvalidHeredocName { name: name.to_owned() }, span))
+}
+
+/// The text as written, with the first line of a script that is a heredoc.
+fn title(step: &Step<'_>, run: &ast::Run) -> String {
+    let text = title_text(step);
+    let ShellOrExec::Shell(line, heredocs) = &run.command else { return text };
+    let [heredoc] = heredocs.as_slice() else { return text };
+    if heredoc.span != line.span {
+        return text;
+    }
+    let mut lines = heredoc.body.trim().lines();
+    let first = lines.next().unwrap_or_default();
+    let more = if lines.next().is_some() { "..." } else { "" };
+    format!("{text} ({first}{more})")
+}

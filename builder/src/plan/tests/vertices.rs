@@ -1,0 +1,128 @@
+//! COPY, ADD, WORKDIR and RUN as vertices.
+
+use super::super::graph::{CopyInstruction, Network, Source};
+use super::super::{Op, Options, PlanErrorKind};
+use super::{container, copies, history, options, plan_with, planned, refused, runs};
+
+#[test]
+fn a_destination_is_joined_with_the_directory_and_keeps_its_slash() {
+    let plan = planned("FROM alpine\nWORKDIR /w\nCOPY a b/\nCOPY a b\nCOPY a /c/\nCOPY a .\nCOPY a $none\n");
+    let found: Vec<_> = copies(&plan).into_iter().map(|copy| copy.destination.as_str()).collect();
+    assert_eq!(found, ["/w/b/", "/w/b", "/c/", "/w/", "/w/"]);
+}
+
+#[test]
+fn sources_of_a_stage_ignore_its_directory() {
+    let plan = planned("FROM alpine AS a\nWORKDIR /w\nFROM scratch\nWORKDIR /v\nCOPY --from=a x y\n");
+    assert!(
+        matches!(&copies(&plan)[0].sources[0], Source::Vertex { pattern, .. } if pattern == "x"),
+        "as written, from the root"
+    );
+}
+
+#[test]
+fn a_heredoc_is_expanded_with_its_quotes_left_alone() {
+    let plan = planned("FROM alpine\nENV a=1\nCOPY <<x <<'y' /d/\n\"$a\" '$a' \\$a\nx\n$a\ny\n");
+    let content = |place: usize| match &copies(&plan)[0].sources[place] {
+        Source::Inline { name, content } => (name.clone(), content.clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(content(0), ("x".to_owned(), "\"1\" '1' $a\n".to_owned()));
+    assert_eq!(content(1), ("y".to_owned(), "$a\n".to_owned()));
+}
+
+#[test]
+fn add_and_copy_are_told_apart() {
+    let plan = planned("FROM alpine\nADD a b\nCOPY a b\n");
+    let found: Vec<_> = copies(&plan).into_iter().map(|copy| copy.instruction).collect();
+    assert_eq!(found, [CopyInstruction::Add, CopyInstruction::Copy]);
+}
+
+#[test]
+fn a_named_context_goes_before_an_image_of_that_name() {
+    let contexts = ["alpine".to_owned()].into();
+    let plan = plan_with("FROM scratch\nCOPY --from=alpine a b\n", &Options { contexts, ..options() });
+    assert!(
+        matches!(&copies(&plan)[0].sources[0], Source::Context { name: Some(name), .. } if name == "alpine")
+    );
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name_at_its_place() {
+    for (line, what, marked) in [
+        ("RUN --mount=type=tmpfs,target=/t x", "RUN --mount", "type=tmpfs,target=/t"),
+        ("RUN --mount=type=secret,id=s x", "RUN --mount", "type=secret,id=s"),
+        ("RUN --security=insecure x", "RUN --security=insecure", "--security"),
+        ("RUN --device=d x", "RUN --device", "d"),
+        ("COPY --link a b", "COPY --link", "--link"),
+        ("COPY --parents a b", "COPY --parents", "--parents"),
+        ("COPY --exclude=x a b", "COPY --exclude", "--exclude"),
+        ("ADD --link a b", "ADD --link", "--link"),
+        ("ADD --exclude=x a b", "ADD --exclude", "--exclude"),
+        ("ADD --unpack a b", "ADD --unpack", "--unpack"),
+        ("ADD --keep-git-dir=false a b", "ADD --keep-git-dir", "--keep-git-dir"),
+        ("ADD http://h/x b", "ADD of the URL \"http://h/x\"", "http://h/x"),
+        ("ADD ssh://h/x b", "ADD of the git repository \"ssh://h/x\"", "ssh://h/x"),
+    ] {
+        let source = format!("FROM alpine\n{line}\n");
+        let error = refused(&source);
+        assert!(
+            matches!(&error.kind, PlanErrorKind::NotSupported { what: found } if found == what),
+            "{line}"
+        );
+        assert_eq!(&source[error.span.unwrap().range()], marked, "{line}");
+    }
+}
+
+#[test]
+fn flags_that_say_no_are_no_reason_to_refuse() {
+    assert_eq!(copies(&planned("FROM alpine\nCOPY --link=false --parents=false a b\n")).len(), 1);
+    assert_eq!(runs(&planned("FROM alpine\nRUN --security=sandbox x\n")).len(), 1);
+}
+
+#[test]
+fn a_workdir_is_made_for_the_user_of_its_line() {
+    let plan = planned("FROM alpine\nWORKDIR /a\nUSER u:g\nWORKDIR b\n");
+    let made: Vec<_> = plan
+        .graph
+        .vertices
+        .iter()
+        .filter_map(|vertex| match &vertex.op {
+            Op::Workdir(workdir) => Some((workdir.path.as_str(), workdir.user.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(made, [("/a", ""), ("/a/b", "u:g")]);
+    assert_eq!(container(&plan).working_dir.as_deref(), Some("/a/b"));
+}
+
+#[test]
+fn the_root_as_workdir_makes_no_layer() {
+    let plan = planned("FROM alpine\nWORKDIR ../..\n");
+    assert_eq!((history(&plan), plan.result.history[0].vertex), (vec!["WORKDIR /"], None));
+}
+
+#[test]
+fn a_run_has_directory_user_network_and_shell_of_its_line() {
+    let plan = planned("FROM full\nWORKDIR x\nUSER u\nSHELL [\"/s\", \"-x\"]\nRUN --network=none a b\n");
+    let run = runs(&plan)[0];
+    assert_eq!(run.args, ["/s", "-x", "a b"]);
+    assert_eq!((run.cwd.as_str(), run.user.as_str(), run.network), ("/srv/app/x", "u", Network::None));
+}
+
+#[test]
+fn a_script_with_an_interpreter_is_a_file_beside_the_run() {
+    let plan = planned("FROM alpine\nSHELL [\"/s\"]\nRUN <<EOF\n#!/bin/awk\n$x\nEOF\n");
+    let run = runs(&plan)[0];
+    assert_eq!(run.args, ["/s", "/dev/pipes/EOF"]);
+    assert_eq!((run.files[0].name.as_str(), run.files[0].content.as_str()), ("EOF", "#!/bin/awk\n$x\n"));
+}
+
+#[test]
+fn a_run_of_a_base_for_another_platform_is_refused_and_a_copy_is_not() {
+    let error = refused("FROM arm\nRUN x\n");
+    assert!(matches!(error.kind, PlanErrorKind::ForeignRun { .. }));
+    let plan = planned("FROM arm\nCOPY a b\n");
+    assert_eq!(plan.result.config.architecture, "arm64");
+    assert_eq!(plan.warnings.len(), 1);
+}

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::error::TreeError;
@@ -76,6 +76,20 @@ impl Root {
         // Nonblocking: a pipe that took the file's place must not hang the build.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         self.resolve(path, flags).map(File::from).map_err(|error| self.error("open", path, error))
+    }
+
+    /// Sets the modification time, in whole seconds, of what stands at a path; of a link, its own.
+    pub fn set_mtime(&self, path: &[u8], seconds: i64) -> Result<(), TreeError> {
+        let (parent, name) = match path.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => (&path[..slash], &path[slash + 1..]),
+            None => (&b""[..], path),
+        };
+        let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let times =
+            Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: time };
+        self.resolve(parent, OFlags::PATH | OFlags::DIRECTORY)
+            .and_then(|parent| rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW))
+            .map_err(|error| self.error("set time of", path, error))
     }
 
     /// Tells whether anything stands at a path, a link that leads nowhere included.

@@ -7,10 +7,18 @@
 //! Nothing here knows HTTP: base images and URLs come through [`Fetch`], which the binary implements.
 //! Everything blocks, on plain threads.
 
+pub mod build;
+pub mod context;
 pub mod dockerfile;
 pub mod exec;
+pub mod export;
 pub mod fetch;
+pub mod op;
 pub mod plan;
+pub mod progress;
 pub mod snapshot;
+pub mod solve;
 
+pub use build::{BuildError, DEFAULT_EPOCH, Request, build};
+pub use export::Exported;
 pub use fetch::{Fetch, FetchError, Fetched};

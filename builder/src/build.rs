@@ -1,0 +1,230 @@
+//! A whole build: Dockerfile and context in, a named image in the store out.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use oxbox_layers::compress::Compression;
+use oxbox_layers::image::{Image, ImageError};
+use oxbox_layers::oci::{Platform, Reference};
+use oxbox_layers::store::{BlobStore, Layout, StoreError};
+
+use crate::context::find::{self, FindError};
+use crate::context::{Directory, Ignore, TreeError};
+use crate::dockerfile;
+use crate::exec::Interrupt;
+use crate::export::{Exported, export};
+use crate::fetch::{Fetch, FetchError};
+use crate::plan::{self, Base, Bases, Graph, Plan, PlanErrorKind};
+use crate::progress::{Event, Progress};
+use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
+use crate::solve::schedule::{self, Stopped};
+use crate::solve::{Cache, CacheError, Cancel, Indexes, IndexesError, Reuse, SolveError, Solved, Workshop};
+
+/// The latest time that a new layer carries unless told otherwise: 1980-01-01, the earliest that every
+/// archive format can hold. zip cannot hold 1970, and Python refuses to write such a file into one.
+pub const DEFAULT_EPOCH: i64 = 315_532_800;
+
+/// What is asked for.
+pub struct Request {
+    /// Folder of the state: cache, snapshots, indexes.
+    pub state: PathBuf,
+    /// Where images are.
+    pub store: Arc<Layout>,
+    /// The main build context.
+    pub context: PathBuf,
+    /// Other contexts by name.
+    pub contexts: BTreeMap<String, PathBuf>,
+    /// The Dockerfile, if it is not the context's.
+    pub dockerfile: Option<PathBuf>,
+    /// The ignore file, if it is not the usual one.
+    pub ignore: Option<PathBuf>,
+    /// What the plan depends on.
+    pub options: plan::Options,
+    /// Names that the image gets in the store.
+    pub names: Vec<Reference>,
+    /// How exported layers are compressed.
+    pub compression: Compression,
+    /// Latest time of a file in a new layer, in seconds since 1970.
+    pub epoch: i64,
+    /// Whether the cache answers.
+    pub reuse: Reuse,
+    /// How many vertices are made at once.
+    pub jobs: NonZero<usize>,
+}
+
+/// Why a build fails.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant carries its own room's error")]
+pub enum BuildError {
+    /// A base image cannot be had: the text shows the line and the causes.
+    #[error("{rendered}")]
+    Base { rendered: String },
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Context(#[from] TreeError),
+    /// The Dockerfile cannot be understood: the text shows lines and carets.
+    #[error("{rendered}")]
+    Dockerfile { rendered: String },
+    #[error("cannot write the image")]
+    Export { source: ImageError },
+    #[error(transparent)]
+    Find(#[from] FindError),
+    #[error(transparent)]
+    Indexes(#[from] IndexesError),
+    #[error("the build was interrupted")]
+    Interrupted,
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotError),
+    /// A step failed; `title` is how progress calls it.
+    #[error("{file}:{line}: {title} failed")]
+    Step { file: String, line: usize, title: String, source: Box<SolveError> },
+    #[error("cannot {verb} {}", .path.display())]
+    State { verb: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Builds an image.
+///
+/// Blocks until it is in the store under all its names, or nothing is named.
+pub fn build(
+    request: &Request,
+    fetch: &dyn Fetch,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Exported, BuildError> {
+    let file = find::dockerfile(&request.context, request.dockerfile.as_deref())?;
+    let ignore = find::ignore(&request.context, &file, request.ignore.as_deref())?;
+    let plan = read_plan(&file, request, fetch, progress)?;
+    let workshop = workshop(request, ignore, progress, interrupt)?;
+    let solved = solve(&plan.graph, request, &workshop, &file)?;
+    let exported = export(&*workshop.store, &plan, &solved, request.epoch)
+        .map_err(|source| BuildError::Export { source })?;
+    request.store.update(|entries| {
+        for name in &request.names {
+            entries.tag(&name.to_string(), &exported.manifest);
+        }
+    })?;
+    Ok(exported)
+}
+
+/// Parses and plans the Dockerfile at `path`.
+fn read_plan(
+    path: &Path,
+    request: &Request,
+    fetch: &dyn Fetch,
+    progress: &dyn Progress,
+) -> Result<Plan, BuildError> {
+    let name = path.display().to_string();
+    let bytes = find::read_dockerfile(path)?;
+    let text = dockerfile::decode(&bytes).map_err(|error| BuildError::Dockerfile {
+        rendered: error.render(&name, &String::from_utf8_lossy(&bytes)),
+    })?;
+    let file = dockerfile::parse(text)
+        .map_err(|errors| BuildError::Dockerfile { rendered: errors.render(&name, text) })?;
+    let mut bases = StoreBases { fetch, store: &*request.store };
+    let plan = plan::plan(&file, text, &request.options, &mut bases).map_err(|error| {
+        let rendered = error.render(&name, text);
+        match error.kind {
+            PlanErrorKind::Base { .. } => BuildError::Base { rendered },
+            _ => BuildError::Dockerfile { rendered },
+        }
+    })?;
+    for warning in &plan.warnings {
+        progress.event(Event::Warning { message: &warning.render(&name, text) });
+    }
+    Ok(plan)
+}
+
+/// Base images by way of the local store.
+struct StoreBases<'a> {
+    fetch: &'a dyn Fetch,
+    store: &'a dyn BlobStore,
+}
+
+impl Bases for StoreBases<'_> {
+    fn base(&mut self, reference: &Reference, platform: &Platform) -> Result<Base, FetchError> {
+        let manifest = self.fetch.base(reference, platform)?;
+        let image = Image::load(self.store, &manifest).map_err(|source| FetchError::Image {
+            reference: reference.familiar(),
+            source: Box::new(source),
+        })?;
+        Ok(Base { manifest, config: image.config.view().clone() })
+    }
+}
+
+fn workshop<'a>(
+    request: &Request,
+    ignore: Ignore,
+    progress: &'a dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Workshop<'a>, BuildError> {
+    let state = &request.state;
+    let spool = state.join("tmp");
+    std::fs::create_dir_all(&spool).map_err(|source| BuildError::State {
+        verb: "make",
+        path: spool.clone(),
+        source,
+    })?;
+    let snapshots = Overlay::open(state)?;
+    snapshots.sweep()?;
+    let mut contexts = BTreeMap::from([(None, Arc::new(Directory::open(&request.context, ignore)?))]);
+    for (name, path) in &request.contexts {
+        // The ignore file is the main context's alone.
+        contexts.insert(Some(name.clone()), Arc::new(Directory::open(path, Ignore::default())?));
+    }
+    Ok(Workshop {
+        store: Arc::clone(&request.store) as Arc<dyn BlobStore>,
+        cache: Cache::open(&state.join("cache.db"))?,
+        indexes: Indexes::open(&state.join("indexes"))?,
+        snapshots: Box::new(snapshots),
+        contexts,
+        spool,
+        compression: request.compression,
+        threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
+        epoch: request.epoch,
+        reuse: request.reuse,
+        now: jiff::Timestamp::now().as_second(),
+        interrupt: interrupt.clone(),
+        progress,
+    })
+}
+
+fn solve(
+    graph: &Graph,
+    request: &Request,
+    workshop: &Workshop<'_>,
+    file: &Path,
+) -> Result<Vec<Arc<Solved>>, BuildError> {
+    /// SIGKILL: what else runs has nobody left to work for.
+    const KILL: u8 = 9;
+    workshop.progress.event(Event::Planned { vertices: graph.vertices.len() });
+    let inputs: Vec<Vec<usize>> = graph
+        .vertices
+        .iter()
+        .map(|vertex| vertex.op.inputs().iter().map(|input| input.0).collect())
+        .collect();
+    let cancel = Cancel::and_then(|| workshop.interrupt.send(KILL));
+    let made = schedule::run(&inputs, request.jobs, &cancel, |at, needed| {
+        let made = workshop.make(plan::VertexId(at), &graph.vertices[at], needed);
+        made.map_err(|error| (error, workshop.interrupt.is_sent()))
+    });
+    made.map_err(|stopped| match stopped {
+        Stopped::Failed { error: (_, true), .. } | Stopped::Cancelled => BuildError::Interrupted,
+        Stopped::Failed { vertex, error: (source, false) } => {
+            let vertex = &graph.vertices[vertex];
+            let (title, source) = (vertex.title.clone(), Box::new(source));
+            BuildError::Step { file: file.display().to_string(), line: vertex.line, title, source }
+        }
+    })
+}
+
+/// Returns where a state folder keeps what can be rebuilt.
+pub fn rebuildable(state: &Path) -> Vec<PathBuf> {
+    ["cache.db", "cache.db-wal", "cache.db-shm", "indexes", "snapshots", "tmp"]
+        .map(|name| state.join(name))
+        .to_vec()
+}

@@ -1,0 +1,210 @@
+//! `.dockerignore`: which files of a context nobody sees.
+//!
+//! ```text
+//! # comment          node_modules          *.md          !README.md          docs/**/draft-*
+//! ```
+//!
+//! The last pattern that matches a path or one of its parents decides; `!` takes back. Patterns are
+//! cleaned like paths, `*` and `?` stop at slashes, `**` does not. gitignore is another language: there
+//! a pattern without a slash matches at any depth, here it does not.
+//!
+//! Docker documentation, "Build context", section ".dockerignore files"
+
+use super::glob::{Glob, GlobError};
+
+/// Largest ignore file that is read. Real ones have a few kilobytes.
+pub const MAX_IGNORE_BYTES: u64 = 1024 * 1024;
+
+/// The patterns of one ignore file, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Ignore {
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    glob: Glob,
+    takes_back: bool,
+}
+
+/// A line that is not a pattern.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line} of the ignore file is not a pattern")]
+pub struct IgnoreError {
+    /// Line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    #[source]
+    pub source: GlobError,
+}
+
+impl Ignore {
+    /// Reads an ignore file.
+    pub fn parse(text: &str) -> Result<Self, IgnoreError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut rules = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            if line.starts_with('#') || line.trim().is_empty() {
+                continue;
+            }
+            rules.push(Rule::parse(line.trim()).map_err(|source| IgnoreError { line: number + 1, source })?);
+        }
+        Ok(Self { rules })
+    }
+
+    /// Whether the path (relative, clean) is ignored.
+    pub fn excludes(&self, path: &[u8]) -> bool {
+        self.rules.iter().fold(false, |excluded, rule| {
+            if excluded == rule.takes_back && rule.matches(path) { !rule.takes_back } else { excluded }
+        })
+    }
+
+    /// Whether nothing below an ignored directory can be taken back, so that it need not be read.
+    pub fn prunes(&self, directory: &[u8]) -> bool {
+        self.excludes(directory)
+            && !self.rules.iter().any(|rule| rule.takes_back && rule.glob.may_match_below(directory))
+    }
+}
+
+impl Rule {
+    fn parse(line: &str) -> Result<Self, GlobError> {
+        let (takes_back, pattern) = match line.strip_prefix('!') {
+            Some("") => return Err(GlobError::Empty),
+            Some(rest) => (true, rest.trim()),
+            None => (false, line),
+        };
+        let clean = clean(pattern);
+        let relative = clean.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or(&clean);
+        Ok(Self { glob: Glob::ignore_pattern(relative)?, takes_back })
+    }
+
+    /// Matches the path or any directory above it.
+    fn matches(&self, path: &[u8]) -> bool {
+        let borders = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        borders.chain([path.len()]).any(|end| self.glob.matches(&path[..end]))
+    }
+}
+
+/// What Go's `filepath.Clean` makes of a path.
+pub(crate) fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if rooted => {}
+            part => parts.push(part),
+        }
+    }
+    let joined = parts.join("/");
+    match (rooted, joined.is_empty()) {
+        (true, _) => format!("/{joined}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => joined,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ignore, clean};
+
+    fn excluded(patterns: &[&str], path: &str) -> bool {
+        Ignore::parse(&patterns.join("\n")).unwrap().excludes(path.as_bytes())
+    }
+
+    #[test]
+    fn patterns_match_as_documented() {
+        for (pattern, path, expected) in [
+            ("a", "a", true),
+            ("a", "b/a", false),
+            ("a", "a/b/c", true),
+            ("/a", "a", true),
+            ("a/", "a", true),
+            ("./a//b/", "a/b", true),
+            ("x/../a", "a", true),
+            ("*", "a", true),
+            ("*", ".hidden", true),
+            ("*/b", "a/b", true),
+            ("*/b", "a/c/b", false),
+            ("a?", "ab", true),
+            ("a?", "a/", false),
+            ("*.md", "x.md", true),
+            ("*.md", "d/x.md", false),
+            ("**.md", "d/e/x.md", true),
+            ("**/*.md", "x.md", true),
+            ("**/*.md", "d/e/x.md", true),
+            ("**/b", "b", true),
+            ("**/b", "ab", false),
+            ("a/**", "a/b", true),
+            ("a/**", "a", false),
+            ("a/**/c", "a/c", true),
+            ("a/**/c", "a/b/b/c", true),
+            ("a/**/c", "ac", false),
+            ("a**/c", "ab/d/c", true),
+            ("a**/c", "ac", true),
+            ("**", "a/b", true),
+            ("[a-c]x", "bx", true),
+            ("[^a-c]x", "bx", false),
+            ("a\\*", "a*", true),
+            ("a\\*", "ab", false),
+            ("a.b", "axb", false),
+            ("a$b", "a$b", true),
+        ] {
+            assert_eq!(excluded(&[pattern], path), expected, "{pattern:?} on {path:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_match_decides() {
+        let patterns = ["*", "!keep", "keep/secret"];
+        assert!(excluded(&patterns, "other"));
+        assert!(!excluded(&patterns, "keep/file"));
+        assert!(excluded(&patterns, "keep/secret"));
+        assert!(excluded(&["!a", "a"], "a"));
+    }
+
+    #[test]
+    fn what_is_below_an_ignored_folder_can_be_taken_back() {
+        let patterns = ["node_modules", "!node_modules/keep"];
+        assert!(excluded(&patterns, "node_modules/x"));
+        assert!(!excluded(&patterns, "node_modules/keep/y"));
+    }
+
+    #[test]
+    fn a_folder_is_pruned_only_if_nothing_below_can_come_back() {
+        let ignore = |text: &str| Ignore::parse(text).unwrap();
+        assert!(ignore("a").prunes(b"a"));
+        assert!(ignore("a\n!b/c").prunes(b"a"));
+        assert!(!ignore("a\n!a/b").prunes(b"a"));
+        assert!(!ignore("a\n!**/b").prunes(b"a"));
+        assert!(!ignore("a\n!*/b").prunes(b"a"));
+        assert!(!ignore("b").prunes(b"a"));
+    }
+
+    #[test]
+    fn comments_blanks_and_a_byte_order_mark_are_skipped() {
+        let text = "\u{feff}# first\n\n  \n  a  \r\n #b\n";
+        let ignore = Ignore::parse(text).unwrap();
+        assert!(ignore.excludes(b"a"));
+        assert!(ignore.excludes(b"#b"));
+        assert!(!ignore.excludes(b"# first"));
+    }
+
+    #[test]
+    fn a_broken_pattern_says_its_line() {
+        assert_eq!(Ignore::parse("a\n[").unwrap_err().line, 2);
+        assert_eq!(Ignore::parse("!").unwrap_err().line, 1);
+    }
+
+    #[test]
+    fn paths_are_cleaned_as_go_does() {
+        for (path, expected) in
+            [("", "."), ("a/./b/../c", "a/c"), ("../a", "../a"), ("/../a", "/a"), ("a//", "a"), ("/", "/")]
+        {
+            assert_eq!(clean(path), expected, "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A stack of layers as a tree: what COPY sees of a base image and of another stage.
+//!
+//! Everything comes from the layers' tars; nothing is unpacked and nothing mounted.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use oxbox_layers::layer::Layer;
+use oxbox_layers::stack::{Content, ContentError, Contents, Found, Stack};
+use oxbox_layers::store::BlobStore;
+use oxbox_layers::tar::Kind;
+
+use super::{FileContents, FileTree, Node, TreeError};
+
+/// The merged tree of some layers.
+pub struct LayerTree {
+    stack: Arc<Stack>,
+    layers: Arc<Vec<Layer>>,
+    store: Arc<dyn BlobStore>,
+    /// Where contents go that do not fit into memory.
+    spool: PathBuf,
+}
+
+impl LayerTree {
+    /// Takes layers, bottom first, and their stack.
+    pub fn new(
+        stack: Arc<Stack>,
+        layers: Arc<Vec<Layer>>,
+        store: Arc<dyn BlobStore>,
+        spool: impl Into<PathBuf>,
+    ) -> Self {
+        Self { stack, layers, store, spool: spool.into() }
+    }
+
+    fn content(&self, path: &[u8]) -> Result<Content, TreeError> {
+        let found = self.stack.get(path).and_then(|found| found.content);
+        found.ok_or_else(|| TreeError::Missing { path: path.to_vec() })
+    }
+}
+
+impl FileTree for LayerTree {
+    fn node(&self, path: &[u8]) -> Result<Option<Node>, TreeError> {
+        Ok(self.stack.get(path).map(|Found { entry, content }| {
+            let is_file = matches!(entry.kind, Kind::File { size } if size > 0);
+            let identity = content.filter(|_| is_file);
+            Node { entry, identity: identity.map(|content| (content.layer.into(), content.ordinal.into())) }
+        }))
+    }
+
+    fn children(&self, path: &[u8]) -> Result<Vec<Vec<u8>>, TreeError> {
+        Ok(self.stack.children(path).map(|found| found.entry.name().to_vec()).collect())
+    }
+
+    /// The layer and the place in it: what is there cannot change without the layer's diff_id.
+    fn fingerprint(&self, path: &[u8]) -> Result<Vec<u8>, TreeError> {
+        let content = self.content(path)?;
+        let layer = self.layers.get(content.layer as usize);
+        let diff_id = layer.ok_or_else(|| TreeError::Missing { path: path.to_vec() })?.diff_id;
+        Ok(format!("{diff_id} {}", content.ordinal).into_bytes())
+    }
+
+    fn contents(&self, paths: &[Vec<u8>]) -> Result<Box<dyn FileContents + '_>, TreeError> {
+        let wanted = paths.iter().map(|path| self.content(path)).collect::<Result<Vec<_>, _>>()?;
+        let contents = Contents::gather(&*self.store, &self.layers, wanted, &self.spool).map_err(failed)?;
+        Ok(Box::new(Gathered { tree: self, contents }))
+    }
+}
+
+struct Gathered<'a> {
+    tree: &'a LayerTree,
+    contents: Contents,
+}
+
+impl FileContents for Gathered<'_> {
+    fn open(&mut self, path: &[u8]) -> Result<Box<dyn Read + '_>, TreeError> {
+        let content = self.tree.content(path)?;
+        Ok(Box::new(self.contents.open(&content).map_err(failed)?))
+    }
+}
+
+fn failed(source: ContentError) -> TreeError {
+    TreeError::Layers { source: Box::new(source) }
+}

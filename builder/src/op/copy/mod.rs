@@ -1,0 +1,276 @@
+//! COPY, ADD and WORKDIR: entries placed on the tree below and written straight into a layer.
+//!
+//! ```text
+//! sources ─select─▶ paths ─place─▶ entries ─┬─▶ key
+//!                                           └─▶ LayerWriter
+//! ```
+//!
+//! The key is of what the layer will hold and nothing else: names, kinds, modes, owners and contents.
+//! Two bases on which the same entries land share one layer. Times are not in it.
+
+pub mod mode;
+pub mod owner;
+pub mod place;
+pub mod select;
+
+use std::io;
+use std::sync::Arc;
+
+use oxbox_layers::layer::{LayerError, LayerWriter};
+use oxbox_layers::tar::{Entry, Kind};
+
+pub use mode::{Mode, ModeError};
+pub use owner::{Names, Owner, OwnerError};
+pub use place::{Content, PlaceError, Placed, Placer, Rules};
+pub use select::{SelectError, Selected, select};
+
+use super::archive::ArchiveError;
+use crate::context::tree::{self, FileTree, TreeError};
+use crate::solve::{Key, KeyHasher};
+
+/// A source whose tree is at hand.
+pub enum Input {
+    /// Paths that a pattern selected, to be copied.
+    Paths {
+        /// Where they are.
+        tree: Arc<dyn FileTree>,
+        /// Which.
+        selected: Vec<Selected>,
+    },
+    /// The whole of a tree, to be merged into the destination: an unpacked archive.
+    Whole {
+        /// The archive.
+        tree: Arc<dyn FileTree>,
+    },
+    /// A file of the Dockerfile itself.
+    Inline {
+        /// Its name.
+        name: String,
+        /// Its content.
+        content: String,
+    },
+}
+
+/// The entries of a layer that is still to be written.
+pub struct Planned {
+    entries: Vec<Placed>,
+    trees: Vec<Option<Arc<dyn FileTree>>>,
+}
+
+/// Why a COPY, ADD or WORKDIR fails.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// An archive cannot be unpacked.
+    #[error("cannot add {pattern:?}")]
+    Archive {
+        /// The source.
+        pattern: String,
+        /// Why not.
+        #[source]
+        source: ArchiveError,
+    },
+    /// The layer cannot be written.
+    #[error("cannot write the layer")]
+    Layer {
+        /// Why not.
+        #[source]
+        source: LayerError,
+    },
+    /// `--chmod` is none.
+    #[error("cannot use --chmod")]
+    Mode {
+        /// Why not.
+        #[source]
+        source: ModeError,
+    },
+    /// A source is there, but the ignore file hides it.
+    #[error("{pattern:?} is excluded by the ignore file")]
+    Ignored {
+        /// As written.
+        pattern: String,
+    },
+    /// `--chown` or USER is nobody.
+    #[error("cannot tell the owner")]
+    Owner {
+        /// Why not.
+        #[source]
+        source: OwnerError,
+    },
+    /// Something has no place.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// A source is not there.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// A tree cannot be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+/// Places the inputs of a COPY or ADD at `destination`, absolute, its trailing slash kept.
+pub fn plan(
+    below: &dyn FileTree,
+    inputs: Vec<Input>,
+    destination: &str,
+    rules: Rules,
+) -> Result<Planned, CopyError> {
+    let mut placer = Placer::new(below, rules);
+    let files = inputs.iter().map(|input| match input {
+        Input::Paths { selected, .. } => selected.len(),
+        Input::Whole { .. } | Input::Inline { .. } => 1,
+    });
+    let several = files.sum::<usize>() > 1;
+    let target = Target::read(destination, several);
+    let mut trees = Vec::new();
+    for (number, input) in inputs.into_iter().enumerate() {
+        trees.push(place_input(&mut placer, number, input, &target)?);
+    }
+    Ok(Planned { entries: placer.finish(), trees })
+}
+
+/// Makes a directory and all above it that is missing.
+pub fn plan_directory(below: &dyn FileTree, path: &str, owner: Owner) -> Result<Planned, CopyError> {
+    let mut placer = Placer::new(below, Rules { owner: Some(owner), mode: None });
+    let mut missing = false;
+    let parts: Vec<&[u8]> = tree::components(path.as_bytes()).collect();
+    for end in 1..=parts.len() {
+        missing |= !placer.is_directory(&parts[..end].join(&b'/'))?;
+    }
+    if missing {
+        placer.directory(&parts.join(&b'/'))?;
+    }
+    Ok(Planned { entries: placer.finish(), trees: Vec::new() })
+}
+
+/// The destination, as far as its text says what it is.
+struct Target {
+    path: Vec<u8>,
+    is_directory: bool,
+}
+
+impl Target {
+    fn read(destination: &str, several: bool) -> Self {
+        let path: Vec<&[u8]> = tree::components(destination.as_bytes()).collect();
+        let is_directory =
+            several || path.is_empty() || destination.ends_with('/') || destination.ends_with("/.");
+        Self { path: path.join(&b'/'), is_directory }
+    }
+}
+
+fn place_input(
+    placer: &mut Placer<'_>,
+    number: usize,
+    input: Input,
+    target: &Target,
+) -> Result<Option<Arc<dyn FileTree>>, CopyError> {
+    match input {
+        Input::Inline { name, content } => {
+            let path = file_path(placer, target, name.as_bytes())?;
+            placer.place_inline(&content, &path)?;
+            Ok(None)
+        }
+        Input::Whole { tree } => {
+            let into = placer.directory(&target.path)?;
+            placer.place_contents(place::From { tree: &*tree, number }, b"", &into)?;
+            Ok(Some(tree))
+        }
+        Input::Paths { tree, selected } => {
+            let from = place::From { tree: &*tree, number };
+            for Selected { name, path } in &selected {
+                let is_directory = tree.node(path)?.is_some_and(|node| node.entry.kind == Kind::Directory);
+                if is_directory {
+                    let into = placer.directory(&target.path)?;
+                    placer.place_contents(from, path, &into)?;
+                } else {
+                    let target = file_path(placer, target, name)?;
+                    placer.place(from, path, &target)?;
+                }
+            }
+            Ok(Some(tree))
+        }
+    }
+}
+
+/// Where a file lands: into a directory under its own name, else at the destination itself.
+fn file_path(placer: &mut Placer<'_>, target: &Target, name: &[u8]) -> Result<Vec<u8>, CopyError> {
+    if target.is_directory || placer.is_directory(&target.path)? {
+        return Ok(tree::join(&placer.directory(&target.path)?, name));
+    }
+    Ok(placer.file_target(&target.path)?)
+}
+
+impl Planned {
+    /// Whether the layer would hold nothing.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Returns the key of the layer: of everything in it but times.
+    pub fn key(&self, epoch: i64) -> Result<Key, CopyError> {
+        let mut hasher = KeyHasher::new("copy");
+        hasher.field("epoch", epoch.to_le_bytes());
+        for placed in &self.entries {
+            let Entry { path, kind, mode, uid, gid, mtime: _, xattrs } = &placed.entry;
+            hasher.field("path", path).field("mode", mode.to_le_bytes());
+            hasher.field("uid", uid.to_le_bytes()).field("gid", gid.to_le_bytes());
+            hasher.list(
+                "xattrs",
+                xattrs.iter().flat_map(|(name, value)| [name, value]).collect::<Vec<_>>().into_iter(),
+            );
+            hasher.field("kind", format!("{kind:?}"));
+            match &placed.content {
+                Content::None => {}
+                Content::Inline(text) => {
+                    hasher.field("inline", text);
+                }
+                Content::File { tree, path } => {
+                    hasher.field("content", self.tree(*tree).fingerprint(path)?);
+                }
+            }
+        }
+        Ok(hasher.finish())
+    }
+
+    /// Writes the entries; no time is later than `epoch`.
+    pub fn write(&self, writer: &mut LayerWriter, epoch: i64) -> Result<(), CopyError> {
+        let mut contents = Vec::new();
+        for (number, tree) in self.trees.iter().enumerate() {
+            let wanted: Vec<Vec<u8>> =
+                self.entries.iter().filter_map(|placed| placed.file_of(number)).collect();
+            contents.push(tree.as_ref().map(|tree| tree.contents(&wanted)).transpose()?);
+        }
+        for placed in &self.entries {
+            let mut entry = placed.entry.clone();
+            entry.mtime = entry.mtime.min(epoch);
+            let mut append = |content: &mut dyn io::Read| {
+                writer.append(&entry, content).map_err(|source| CopyError::Layer { source })
+            };
+            match &placed.content {
+                Content::None => append(&mut io::empty())?,
+                Content::Inline(text) => append(&mut text.as_bytes())?,
+                Content::File { tree, path } => {
+                    let contents = contents[*tree].as_mut().expect("because only trees have files");
+                    append(&mut *contents.open(path)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tree(&self, number: usize) -> &dyn FileTree {
+        self.trees[number].as_deref().expect("because only trees have files")
+    }
+}
+
+impl Placed {
+    /// The path of its content, if that is a file of this tree.
+    fn file_of(&self, number: usize) -> Option<Vec<u8>> {
+        match &self.content {
+            Content::File { tree, path } if *tree == number => Some(path.clone()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! What lands where: the destination rules of COPY, ADD and WORKDIR.
+
+use std::sync::Arc;
+
+use oxbox_layers::tar::{Entry, Kind};
+
+use super::{CopyError, Input, Mode, Owner, PlaceError, Planned, Rules, plan, plan_directory, select};
+use crate::context::tree::FileTree;
+use crate::context::tree::tests::Trial;
+
+fn source() -> Arc<dyn FileTree> {
+    let owned = |path: &str, uid, mode| Entry { uid, gid: uid, ..Entry::new(path, Kind::Directory, mode) };
+    Arc::new(
+        Trial::default()
+            .with(owned("dir", 7, 0o700))
+            .with(owned("dir/sub", 8, 0o750))
+            .file("dir/sub/deep", "deep")
+            .file("dir/one", "1")
+            .link("dir/link", "one")
+            .file("file", "content"),
+    )
+}
+
+fn base() -> Trial {
+    let root = |path: &str, mode| Entry::new(path, Kind::Directory, mode);
+    Trial::default()
+        .directory("usr")
+        .directory("usr/lib")
+        .link("lib", "usr/lib")
+        .with(Entry { uid: 5, gid: 5, ..root("home", 0o711) })
+        .file("taken", "x")
+        .link("tofile", "taken")
+}
+
+fn copied(patterns: &[&str], destination: &str, rules: Rules) -> Result<Planned, CopyError> {
+    let inputs = patterns.iter().map(|pattern| {
+        let tree = source();
+        let selected = select(&*tree, pattern).unwrap();
+        Input::Paths { tree, selected }
+    });
+    plan(&base(), inputs.collect(), destination, rules)
+}
+
+/// `mode uid path` of each entry, with what a link holds.
+fn lines(planned: &Planned) -> Vec<String> {
+    let line = |entry: &Entry| {
+        let path = String::from_utf8(entry.path.clone()).unwrap();
+        let end = match &entry.kind {
+            Kind::Directory => "/".to_owned(),
+            Kind::Symlink { target } => format!(" -> {}", String::from_utf8_lossy(target)),
+            Kind::Hardlink { target } => format!(" = {}", String::from_utf8_lossy(target)),
+            _ => String::new(),
+        };
+        format!("{:o} {} {path}{end}", entry.mode, entry.uid)
+    };
+    planned.entries.iter().map(|placed| line(&placed.entry)).collect()
+}
+
+fn copy(patterns: &[&str], destination: &str) -> Vec<String> {
+    lines(&copied(patterns, destination, Rules::default()).unwrap())
+}
+
+#[test]
+fn a_directory_gives_its_contents_and_not_itself() {
+    assert_eq!(
+        copy(&["dir"], "/new"),
+        ["755 0 new/", "777 0 new/link -> one", "644 0 new/one", "750 8 new/sub/", "644 0 new/sub/deep"]
+    );
+}
+
+#[test]
+fn a_file_takes_the_name_of_the_destination_unless_that_is_a_directory() {
+    assert_eq!(copy(&["file"], "/new"), ["644 0 new"]);
+    assert_eq!(copy(&["file"], "/new/"), ["755 0 new/", "644 0 new/file"]);
+    assert_eq!(copy(&["file"], "/new/."), ["755 0 new/", "644 0 new/file"]);
+    assert_eq!(copy(&["file"], "/home"), ["711 5 home/", "644 0 home/file"]);
+    assert_eq!(copy(&["file"], "/"), ["644 0 file"]);
+}
+
+#[test]
+fn several_files_go_into_a_directory() {
+    assert_eq!(copy(&["file", "dir/one"], "/to"), ["755 0 to/", "644 0 to/file", "644 0 to/one"]);
+    assert_eq!(copy(&["dir/[ol]*"], "/to")[0], "755 0 to/");
+}
+
+#[test]
+fn links_of_the_destination_and_its_parents_are_followed() {
+    assert_eq!(copy(&["file"], "/lib/"), ["755 0 usr/", "755 0 usr/lib/", "644 0 usr/lib/file"]);
+    assert_eq!(copy(&["dir/sub"], "/lib/x")[2], "755 0 usr/lib/x/");
+}
+
+#[test]
+fn a_link_or_file_at_the_final_name_is_replaced() {
+    assert_eq!(copy(&["file"], "/tofile"), ["644 0 tofile"]);
+    assert_eq!(copy(&["file"], "/taken"), ["644 0 taken"]);
+}
+
+#[test]
+fn a_directory_does_not_replace_a_file_nor_a_file_a_directory() {
+    let error = copied(&["dir"], "/taken", Rules::default()).err().unwrap();
+    assert!(matches!(error, CopyError::Place(PlaceError::NotADirectory { .. })), "{error}");
+    let tree: Arc<dyn FileTree> = Arc::new(Trial::default().directory("d").file("d/lib", "no"));
+    let selected = select(&*tree, "d").unwrap();
+    let below = Trial::default().directory("lib");
+    let error = plan(&below, vec![Input::Paths { tree, selected }], "/", Rules::default()).err().unwrap();
+    assert!(matches!(error, CopyError::Place(PlaceError::IsADirectory { .. })), "{error}");
+}
+
+#[test]
+fn a_nested_directory_does_not_go_through_a_link_of_the_base() {
+    let tree: Arc<dyn FileTree> =
+        Arc::new(Trial::default().directory("d").directory("d/lib").file("d/lib/x", "x"));
+    let selected = select(&*tree, "d").unwrap();
+    let error = plan(&base(), vec![Input::Paths { tree, selected }], "/", Rules::default()).err().unwrap();
+    assert!(matches!(error, CopyError::Place(PlaceError::NotADirectory { .. })), "{error}");
+}
+
+#[test]
+fn an_existing_top_directory_keeps_its_metadata_and_a_nested_one_takes_the_sources() {
+    let below = Trial::default().directory("to").directory("to/sub");
+    let tree = source();
+    let selected = select(&*tree, "dir").unwrap();
+    let planned = plan(&below, vec![Input::Paths { tree, selected }], "/to", Rules::default()).unwrap();
+    assert_eq!(lines(&planned)[0], "755 0 to/");
+    assert_eq!(lines(&planned)[3], "750 8 to/sub/");
+}
+
+#[test]
+fn chown_and_chmod_hold_for_made_parents_and_not_for_existing_ones() {
+    let rules = Rules { owner: Some(Owner { uid: 3, gid: 4 }), mode: Some(Mode::parse("0777").unwrap()) };
+    let planned = copied(&["file"], "/home/a/b/", rules).unwrap();
+    assert_eq!(lines(&planned), ["711 5 home/", "777 3 home/a/", "777 3 home/a/b/", "777 3 home/a/b/file"]);
+}
+
+#[test]
+fn names_that_mean_deletions_are_refused() {
+    let tree: Arc<dyn FileTree> = Arc::new(Trial::default().directory("d").file("d/.wh.x", "x"));
+    let selected = select(&*tree, "d").unwrap();
+    let error = plan(&base(), vec![Input::Paths { tree, selected }], "/", Rules::default()).err().unwrap();
+    assert!(matches!(error, CopyError::Place(PlaceError::WhiteoutName { .. })), "{error}");
+}
+
+#[test]
+fn a_heredoc_is_a_file_of_its_delimiters_name() {
+    let input = || vec![Input::Inline { name: "EOF".into(), content: "text".into() }];
+    let planned = plan(&base(), input(), "/etc/", Rules::default()).unwrap();
+    assert_eq!(lines(&planned), ["755 0 etc/", "644 0 etc/EOF"]);
+    let planned = plan(&base(), input(), "/motd", Rules::default()).unwrap();
+    assert_eq!(lines(&planned), ["644 0 motd"]);
+}
+
+#[test]
+fn an_archive_is_merged_and_keeps_its_owners() {
+    let planned = plan(&base(), vec![Input::Whole { tree: source() }], "/opt", Rules::default()).unwrap();
+    assert_eq!(lines(&planned)[..3], ["755 0 opt/", "700 7 opt/dir/", "777 0 opt/dir/link -> one"]);
+}
+
+#[test]
+fn workdir_makes_what_is_missing_as_the_user_and_leaves_the_rest() {
+    let owner = Owner { uid: 9, gid: 9 };
+    let planned = plan_directory(&base(), "/home/x/y", owner).unwrap();
+    assert_eq!(lines(&planned), ["711 5 home/", "755 9 home/x/", "755 9 home/x/y/"]);
+    assert!(plan_directory(&base(), "/home", owner).unwrap().is_empty());
+    assert!(plan_directory(&base(), "/", owner).unwrap().is_empty());
+    assert!(plan_directory(&base(), "/lib", owner).unwrap().is_empty());
+}
+
+#[test]
+fn the_key_is_of_what_lands_and_not_of_where_it_came_from() {
+    let key = |patterns: &[&str], to: &str| copied(patterns, to, Rules::default()).unwrap().key(0).unwrap();
+    assert_eq!(key(&["dir/one"], "/one"), key(&["dir/on?"], "/one"));
+    assert_ne!(key(&["dir/one"], "/one"), key(&["dir/one"], "/two"));
+    assert_ne!(key(&["dir/one"], "/one"), key(&["file"], "/one"));
+}

@@ -1,0 +1,217 @@
+//! RUN: a command in a sandbox on a snapshot, and what it changed as a layer.
+//!
+//! ```text
+//! layers below ─unpack▶ snapshots ─prepare▶ root ─exec▶ upper directory ─changes▶ layer
+//!                                                            └──────── commit ▶ snapshot of that layer
+//! ```
+//!
+//! Times in what was written are cut to the build's epoch, in the layer and in the snapshot alike, so
+//! that a later step sees the same whether its base was just made or came out of the cache.
+
+use std::io::{self, Read};
+
+use oxbox_layers::layer::{Layer, LayerError, LayerWriter};
+use oxbox_layers::oci::{ChainId, DiffId};
+use oxbox_layers::stack::LayerIndex;
+use oxbox_layers::store::BlobStore;
+use oxbox_layers::tar::{Entry, whiteout};
+use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
+
+use crate::exec::{self, ExecError, Exit, Interrupt, Process, Source};
+use crate::plan::graph::{Network, Run};
+use crate::snapshot::{Active, SnapshotError, Snapshotter};
+use crate::solve::{Key, KeyHasher};
+
+/// Why a RUN fails.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The command could not be run.
+    #[error("cannot run {command}")]
+    Exec {
+        /// The command, cut.
+        command: String,
+        /// Why not.
+        #[source]
+        source: ExecError,
+    },
+    /// The command ran and failed.
+    #[error("{command} {}", ended(.exit))]
+    Failed {
+        /// The command, cut.
+        command: String,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// The layer cannot be written.
+    #[error("cannot write the layer")]
+    Layer {
+        /// Why not.
+        #[source]
+        source: LayerError,
+    },
+    /// The root cannot be made.
+    #[error("cannot make the root filesystem")]
+    Snapshot {
+        /// Why not.
+        #[source]
+        source: SnapshotError,
+    },
+    /// What was written cannot be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+impl RunError {
+    /// Returns what a reader may do about it, if there is something.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Exec { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
+}
+
+fn ended(exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with code {code}"),
+        Exit::Signal(signal) => format!("was killed by signal {signal}"),
+    }
+}
+
+/// Returns the key of a RUN: what it does, and on what.
+pub fn key(run: &Run, below: &[Layer], epoch: i64) -> Key {
+    let is_outside = |variable: &&String| {
+        let name = variable.split('=').next().unwrap_or_default();
+        run.env_outside_key.iter().any(|outside| outside == name)
+    };
+    let env: Vec<&String> = run.env.iter().filter(|variable| !is_outside(variable)).collect();
+    let diff_ids: Vec<DiffId> = below.iter().map(|layer| layer.diff_id).collect();
+    let chain_id = ChainId::of(&diff_ids).map(|chain_id| chain_id.to_string());
+    let network = match run.network {
+        Network::Host => "host",
+        Network::None => "none",
+    };
+    let mut hasher = KeyHasher::new("run");
+    hasher.field("below", chain_id.unwrap_or_default()).field("epoch", epoch.to_le_bytes());
+    hasher.list("args", run.args.iter()).list("env", env.into_iter());
+    hasher.field("cwd", &run.cwd).field("user", &run.user).field("network", network);
+    for file in &run.files {
+        hasher.field("file", &file.name).field("content", &file.content);
+    }
+    hasher.finish()
+}
+
+/// What a RUN stands on and talks to.
+pub struct Room<'a> {
+    /// Where layers are.
+    pub store: &'a dyn BlobStore,
+    /// Where they are unpacked.
+    pub snapshots: &'a dyn Snapshotter,
+    /// Ends the command when the build is given up.
+    pub interrupt: &'a Interrupt,
+    /// No file of the layer is later.
+    pub epoch: i64,
+    /// Takes each line of output.
+    pub output: &'a mut dyn FnMut(&[u8]),
+}
+
+/// Runs the command on `below` and writes what it changed.
+pub fn make(
+    run: &Run,
+    below: &[Layer],
+    room: &mut Room<'_>,
+    mut writer: LayerWriter,
+) -> Result<(Layer, Option<LayerIndex>), RunError> {
+    let snapshot = |source| RunError::Snapshot { source };
+    let chain: Vec<DiffId> = below.iter().map(|layer| layer.diff_id).collect();
+    let unpacked = room.snapshots.unpacked(&chain).map_err(snapshot)?;
+    for (at, layer) in below.iter().enumerate().skip(unpacked) {
+        let mut open = || -> io::Result<Box<dyn Read>> {
+            Ok(Box::new(layer.open_tar(room.store).map_err(io::Error::other)?))
+        };
+        room.snapshots.unpack(&chain[..=at], &mut open).map_err(snapshot)?;
+    }
+    let active = room.snapshots.prepare(&chain).map_err(snapshot)?;
+    execute(run, &active, room)?;
+    write_changes(&active, room, &mut writer)?;
+    let (layer, index) = writer.finish_indexed().map_err(|source| RunError::Layer { source })?;
+    room.snapshots.commit(active, &layer.diff_id).map_err(snapshot)?;
+    Ok((layer, index))
+}
+
+fn execute(run: &Run, active: &Active, room: &mut Room<'_>) -> Result<(), RunError> {
+    let process = process(run, active);
+    let exit = exec::run(&process, room.interrupt, &mut |_stream, line| (room.output)(line))
+        .map_err(|source| RunError::Exec { command: command(run), source })?;
+    match exit {
+        Exit::Code(0) => Ok(()),
+        exit => Err(RunError::Failed { command: command(run), exit }),
+    }
+}
+
+fn process(run: &Run, active: &Active) -> Process {
+    let files = run.files.iter().map(|file| exec::Mount {
+        target: format!("/dev/pipes/{}", file.name),
+        source: Source::File { content: file.content.clone().into_bytes(), mode: 0o755 },
+    });
+    Process {
+        root: active.root().clone(),
+        args: run.args.clone(),
+        env: run.env.clone(),
+        cwd: run.cwd.clone(),
+        user: run.user.clone(),
+        // BuildKit's name for the sandbox, so that what a build writes of its host is the same everywhere.
+        hostname: "buildkitsandbox".to_owned(),
+        network: match run.network {
+            Network::Host => exec::Network::Host,
+            Network::None => exec::Network::None,
+        },
+        hosts: Vec::new(),
+        mounts: files.collect(),
+    }
+}
+
+/// The command as people know it, short enough for an error line.
+fn command(run: &Run) -> String {
+    let words: Vec<&str> = match run.args.as_slice() {
+        [shell, flag, line] if flag.starts_with('-') && shell.starts_with('/') => vec![line.as_str()],
+        words => words.iter().map(String::as_str).collect(),
+    };
+    let line = words.join(" ");
+    let cut: String = line.chars().take(200).collect();
+    if cut.len() < line.len() { format!("{cut:?}…") } else { format!("{cut:?}") }
+}
+
+/// Writes what stands in the upper directory, times cut, and cuts them there too.
+fn write_changes(active: &Active, room: &Room<'_>, writer: &mut LayerWriter) -> Result<(), RunError> {
+    let entries = room.snapshots.changes(active).map_err(|source| RunError::Snapshot { source })?;
+    let upper = Root::open(active.upper())?;
+    let mut sink = Dated { writer, epoch: room.epoch };
+    tree::emit(&upper, &entries, &mut sink).map_err(|error| match error {
+        EmitError::Sink(source) => RunError::Layer { source },
+        EmitError::Tree(source) => RunError::Tree(source),
+    })?;
+    for entry in &entries {
+        if entry.mtime > room.epoch && !whiteout::is_reserved(entry.name()) {
+            upper.set_mtime(&entry.path, room.epoch)?;
+        }
+    }
+    Ok(())
+}
+
+/// Cuts times on the way into a layer.
+struct Dated<'a> {
+    writer: &'a mut LayerWriter,
+    epoch: i64,
+}
+
+impl ChangeSink for Dated<'_> {
+    type Error = LayerError;
+
+    fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), LayerError> {
+        if entry.mtime <= self.epoch {
+            return self.writer.append(entry, content);
+        }
+        self.writer.append(&Entry { mtime: self.epoch, ..entry.clone() }, content)
+    }
+}

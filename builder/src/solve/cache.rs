@@ -1,0 +1,214 @@
+//! The local cache: which layer a key led to.
+//!
+//! ```text
+//! cache.db    record(key → diff_id, digest, size, media_type, used)    SQLite, WAL, many processes at once
+//! ```
+//!
+//! A record is a hint, never the truth: the layer's blob is in the store, and a record whose blob is
+//! gone is a miss. The whole file can be deleted at any time and is rebuilt by building.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use oxbox_layers::layer::Layer;
+use oxbox_layers::oci::{Descriptor, DiffId, MediaType};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use super::Key;
+
+/// Changes whenever the tables do; another version's file is emptied, since it can be rebuilt.
+const SCHEMA_VERSION: i32 = 1;
+
+const SCHEMA: &str = "
+    DROP TABLE IF EXISTS record;
+    CREATE TABLE record (
+        key BLOB PRIMARY KEY, diff_id TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
+        media_type TEXT NOT NULL,
+        used INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX record_used ON record (used);";
+
+/// How long another process may hold the database. Transactions here take microseconds, so that only a
+/// machine in trouble comes near.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// The cache, shared by threads and by processes.
+pub struct Cache {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+/// Why the cache cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} the build cache {path}", path = .path.display())]
+pub struct CacheError {
+    /// What was tried.
+    pub verb: &'static str,
+    /// Which file.
+    pub path: PathBuf,
+    /// Why not.
+    #[source]
+    pub source: rusqlite::Error,
+}
+
+impl Cache {
+    /// Opens the cache, making it if it is not there.
+    pub fn open(path: &Path) -> Result<Self, CacheError> {
+        let connection =
+            connect(path).map_err(|source| CacheError { verb: "open", path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+    }
+
+    /// Returns what `key` led to, and notes that it was of use now.
+    pub fn get(&self, key: &Key, now: i64) -> Result<Option<Layer>, CacheError> {
+        self.with("read", |connection| {
+            let record = connection
+                .prepare_cached("SELECT diff_id, digest, size, media_type, used FROM record WHERE key = ?1")?
+                .query_row([&key.as_bytes()[..]], |row| Ok((read(row)?, row.get::<_, i64>(4)?)))
+                .optional()?;
+            let Some((record, used)) = record else { return Ok(None) };
+            // Once a minute is enough for a sweep by age, and spares a write for every hit.
+            if now - used > 60 {
+                connection
+                    .prepare_cached("UPDATE record SET used = ?2 WHERE key = ?1")?
+                    .execute(params![&key.as_bytes()[..], now])?;
+            }
+            Ok(record)
+        })
+    }
+
+    /// Notes what `key` led to; an older note is replaced.
+    pub fn put(&self, key: &Key, layer: &Layer, now: i64) -> Result<(), CacheError> {
+        self.with("write", |connection| {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO record (key, diff_id, digest, size, media_type, used) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![
+                    &key.as_bytes()[..],
+                    layer.diff_id.to_string(),
+                    layer.descriptor.digest.to_string(),
+                    i64::try_from(layer.descriptor.size).unwrap_or(i64::MAX),
+                    layer.descriptor.media_type.as_str(),
+                    now,
+                ])
+                .map(drop)
+        })
+    }
+
+    /// Returns the blobs that records newer than `since` name: what a sweep must keep.
+    pub fn used_since(&self, since: i64) -> Result<Vec<Layer>, CacheError> {
+        self.with("read", |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT diff_id, digest, size, media_type FROM record WHERE used >= ?1")?;
+            let records = statement.query_map([since], read)?;
+            records.filter_map(Result::transpose).collect()
+        })
+    }
+
+    /// Forgets records that were not of use since `since`; returns how many.
+    pub fn forget_before(&self, since: i64) -> Result<usize, CacheError> {
+        self.with("write", |connection| connection.execute("DELETE FROM record WHERE used < ?1", [since]))
+    }
+
+    fn with<T>(
+        &self,
+        verb: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, CacheError> {
+        // A thread that panicked in here left no transaction open: each statement is its own.
+        let connection = self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        work(&connection).map_err(|source| CacheError { verb, path: self.path.clone(), source })
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // Losing the last records in a power cut costs a rebuild, never a wrong image.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let is_current = || -> rusqlite::Result<bool> {
+        let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(version == SCHEMA_VERSION)
+    };
+    if !is_current()? {
+        // Looked at again under the lock: somebody else may be making the tables right now.
+        let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
+        if !is_current()? {
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
+        transaction.commit()?;
+    }
+    Ok(connection)
+}
+
+/// A row whose digests do not parse is of another time: no record.
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Layer>> {
+    let (diff_id, digest): (String, String) = (row.get(0)?, row.get(1)?);
+    let (size, media_type): (i64, String) = (row.get(2)?, row.get(3)?);
+    let (Ok(diff_id), Ok(digest), Ok(size)) = (diff_id.parse(), digest.parse(), u64::try_from(size)) else {
+        return Ok(None);
+    };
+    let descriptor = Descriptor::new(MediaType::new(media_type), digest, size);
+    Ok(Some(Layer { descriptor, diff_id: DiffId(diff_id) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use oxbox_layers::layer::Layer;
+    use oxbox_layers::oci::{Descriptor, DiffId, Digest, MediaType};
+
+    use super::Cache;
+    use crate::solve::KeyHasher;
+
+    fn layer(content: &[u8]) -> Layer {
+        Layer {
+            descriptor: Descriptor::of(MediaType::OCI_LAYER_GZIP, content),
+            diff_id: DiffId(Digest::sha256(content)),
+        }
+    }
+
+    #[test]
+    fn what_was_put_is_found_by_another_opener() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache.db");
+        let key = KeyHasher::new("run").finish();
+        let (first, second) = (Cache::open(&path).unwrap(), Cache::open(&path).unwrap());
+        first.put(&key, &layer(b"a"), 100).unwrap();
+        assert_eq!(second.get(&key, 100).unwrap(), Some(layer(b"a")));
+    }
+
+    #[test]
+    fn use_keeps_a_record_alive() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("cache.db")).unwrap();
+        let (used, idle) = (KeyHasher::new("used").finish(), KeyHasher::new("idle").finish());
+        cache.put(&used, &layer(b"u"), 100).unwrap();
+        cache.put(&idle, &layer(b"i"), 100).unwrap();
+        cache.get(&used, 1000).unwrap();
+        assert_eq!(cache.forget_before(500).unwrap(), 1);
+        assert_eq!(cache.get(&used, 1000).unwrap(), Some(layer(b"u")));
+        assert_eq!(cache.get(&idle, 1000).unwrap(), None);
+    }
+
+    #[test]
+    fn eight_processes_worth_of_writers_lose_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache.db");
+        std::thread::scope(|scope| {
+            for writer in 0..8_u8 {
+                let path = &path;
+                scope.spawn(move || {
+                    let cache = Cache::open(path).unwrap();
+                    for item in 0..20_u8 {
+                        let key = KeyHasher::new("k").field("n", [writer, item]).finish();
+                        cache.put(&key, &layer(&[writer, item]), 1).unwrap();
+                    }
+                });
+            }
+        });
+        let cache = Cache::open(&path).unwrap();
+        assert_eq!(cache.used_since(0).unwrap().len(), 160);
+    }
+}

@@ -1,0 +1,187 @@
+//! Indexes of layers, kept by diff_id so that a layer's tar is read for its names only once.
+//!
+//! ```text
+//! indexes/<diff_id hex>     blake3 of the rest (32 bytes) ‖ LayerIndex, packed
+//! ```
+//!
+//! Everything here can be rebuilt from the store; a file that is damaged is made again.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use oxbox_layers::layer::Layer;
+use oxbox_layers::oci::DiffId;
+use oxbox_layers::stack::{IndexError, LayerIndex, Stack, StackError};
+use oxbox_layers::store::BlobStore;
+
+const HASH: usize = 32;
+
+/// Largest index that is read back: far beyond that of a million files.
+const MAX_INDEX_BYTES: u64 = 1 << 30;
+
+/// The indexes of a state folder.
+pub struct Indexes {
+    folder: PathBuf,
+    known: Mutex<HashMap<DiffId, Arc<LayerIndex>>>,
+}
+
+/// Why layers cannot be looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexesError {
+    /// A layer's tar cannot be read.
+    #[error("cannot read layer {layer}")]
+    Layer {
+        /// Which.
+        layer: DiffId,
+        /// Why not.
+        #[source]
+        source: Box<IndexError>,
+    },
+    /// The layers make no tree.
+    #[error("the layers do not make a filesystem")]
+    Stack(#[from] StackError),
+    /// An index cannot be kept.
+    #[error("cannot {verb} {}", .path.display())]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Indexes {
+    /// Opens the folder, making it if it is not there.
+    pub fn open(folder: &Path) -> Result<Self, IndexesError> {
+        fs::create_dir_all(folder).map_err(io_error("make", folder))?;
+        Ok(Self { folder: folder.to_owned(), known: Mutex::default() })
+    }
+
+    /// Returns the merged tree of layers, bottom first.
+    pub fn stack(&self, layers: &[Layer], store: &dyn BlobStore) -> Result<Stack, IndexesError> {
+        let indexes = layers.iter().map(|layer| self.get(layer, store)).collect::<Result<_, _>>()?;
+        Ok(Stack::of(indexes)?)
+    }
+
+    /// Keeps the index of a layer that was just written.
+    pub fn put(&self, layer: DiffId, index: LayerIndex) -> Result<(), IndexesError> {
+        self.save(layer, &index)?;
+        self.remember(layer, Arc::new(index));
+        Ok(())
+    }
+
+    fn get(&self, layer: &Layer, store: &dyn BlobStore) -> Result<Arc<LayerIndex>, IndexesError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&layer.diff_id).cloned();
+        if let Some(index) = known {
+            return Ok(index);
+        }
+        let index = match self.load(layer.diff_id)? {
+            Some(index) => index,
+            None => {
+                let failed = |error| IndexesError::Layer { layer: layer.diff_id, source: Box::new(error) };
+                let index = LayerIndex::of_layer(layer, store).map_err(failed)?;
+                self.save(layer.diff_id, &index)?;
+                index
+            }
+        };
+        let index = Arc::new(index);
+        self.remember(layer.diff_id, Arc::clone(&index));
+        Ok(index)
+    }
+
+    fn remember(&self, layer: DiffId, index: Arc<LayerIndex>) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(layer, index);
+    }
+
+    fn path(&self, layer: DiffId) -> PathBuf {
+        self.folder.join(layer.0.hex())
+    }
+
+    /// Returns what is kept, unless it is not there or damaged.
+    fn load(&self, layer: DiffId) -> Result<Option<LayerIndex>, IndexesError> {
+        let path = self.path(layer);
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.len() <= MAX_INDEX_BYTES => {}
+            _ => return Ok(None),
+        }
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(IndexesError::Io { verb: "read", path, source }),
+        };
+        let Some((hash, packed)) = bytes.split_at_checked(HASH) else { return Ok(None) };
+        if blake3::hash(packed).as_bytes() != hash {
+            return Ok(None);
+        }
+        Ok(LayerIndex::from_bytes(packed.to_vec()).ok())
+    }
+
+    fn save(&self, layer: DiffId, index: &LayerIndex) -> Result<(), IndexesError> {
+        let path = self.path(layer);
+        let mut file =
+            tempfile::NamedTempFile::new_in(&self.folder).map_err(io_error("write in", &self.folder))?;
+        let hash = blake3::hash(index.as_bytes());
+        file.write_all(hash.as_bytes())
+            .and_then(|()| file.write_all(index.as_bytes()))
+            .map_err(io_error("write", &path))?;
+        file.persist(&path).map_err(|error| IndexesError::Io {
+            verb: "publish",
+            path,
+            source: error.error,
+        })?;
+        Ok(())
+    }
+}
+
+fn io_error<'a>(verb: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> IndexesError + 'a {
+    move |source| IndexesError::Io { verb, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use oxbox_layers::compress::Compression;
+    use oxbox_layers::layer::{Layer, LayerWriter};
+    use oxbox_layers::store::{BlobStore as _, Memory};
+    use oxbox_layers::tar::{Entry, Kind};
+
+    use super::Indexes;
+
+    fn layer(store: &Memory) -> Layer {
+        let mut writer = LayerWriter::new(store, Compression::None, 1).unwrap();
+        writer.append(&Entry::new("etc", Kind::Directory, 0o755), &mut std::io::empty()).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn an_index_outlives_its_layers_blob() {
+        let (folder, store) = (tempfile::tempdir().unwrap(), Memory::new());
+        let layer = layer(&store);
+        let layers = std::slice::from_ref(&layer);
+        Indexes::open(folder.path()).unwrap().stack(layers, &store).unwrap();
+        store.remove(&layer.descriptor.digest).unwrap();
+        let again = Indexes::open(folder.path()).unwrap().stack(layers, &store).unwrap();
+        assert!(again.get(b"etc").is_some());
+    }
+
+    #[test]
+    fn a_damaged_index_is_made_again() {
+        let (folder, store) = (tempfile::tempdir().unwrap(), Memory::new());
+        let layer = layer(&store);
+        let layers = std::slice::from_ref(&layer);
+        Indexes::open(folder.path()).unwrap().stack(layers, &store).unwrap();
+        let path = folder.path().join(layer.diff_id.0.hex());
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let again = Indexes::open(folder.path()).unwrap().stack(layers, &store).unwrap();
+        assert!(again.get(b"etc").is_some());
+    }
+}

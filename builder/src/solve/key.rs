@@ -1,0 +1,101 @@
+//! Cache keys: what decides whether something was made before.
+//!
+//! ```text
+//! key = blake3( "oxbox vertex 1" ‖ field ‖ field ‖ … )      field = len(name) name len(value) value
+//! ```
+//!
+//! Every field is framed by its length, so that no two different lists of fields share bytes: keys that
+//! are joined with a separator collide as soon as a value holds it.
+
+use std::fmt;
+
+/// Changes whenever a vertex would be made differently from the same fields.
+const VERSION: &[u8] = b"oxbox vertex 1";
+
+/// The key of one vertex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// Returns the bytes that the cache stores.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+/// A key under way.
+pub struct KeyHasher(blake3::Hasher);
+
+impl KeyHasher {
+    /// Starts a key of this kind: `run`, `copy`, …
+    pub fn new(kind: &str) -> Self {
+        let mut hasher = Self(blake3::Hasher::new());
+        hasher.field("version", VERSION);
+        hasher.field("kind", kind);
+        hasher
+    }
+
+    /// Adds a field.
+    pub fn field(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
+        self.frame(name.as_bytes());
+        self.frame(value.as_ref());
+        self
+    }
+
+    /// Adds a list: its length, then its items.
+    pub fn list<T: AsRef<[u8]>>(&mut self, name: &str, items: impl ExactSizeIterator<Item = T>) -> &mut Self {
+        self.frame(name.as_bytes());
+        self.frame(&items.len().to_le_bytes());
+        for item in items {
+            self.frame(item.as_ref());
+        }
+        self
+    }
+
+    /// Returns the key of all fields.
+    pub fn finish(&self) -> Key {
+        Key(*self.0.finalize().as_bytes())
+    }
+
+    fn frame(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KeyHasher;
+
+    #[test]
+    fn a_border_between_values_counts() {
+        let key = |first: &str, second: &str| {
+            KeyHasher::new("run").field("args", first).field("args", second).finish()
+        };
+        assert_ne!(key("ab", "c"), key("a", "bc"));
+    }
+
+    #[test]
+    fn a_list_is_not_its_items_as_fields_of_another_list() {
+        let key = |lists: &[&[&str]]| {
+            let mut hasher = KeyHasher::new("run");
+            for list in lists {
+                hasher.list("l", list.iter());
+            }
+            hasher.finish()
+        };
+        assert_ne!(key(&[&["a", "b"]]), key(&[&["a"], &["b"]]));
+        assert_ne!(key(&[&["a"], &[]]), key(&[&[], &["a"]]));
+    }
+
+    #[test]
+    fn the_kind_counts() {
+        assert_ne!(KeyHasher::new("run").finish(), KeyHasher::new("copy").finish());
+    }
+}

@@ -1,0 +1,18 @@
+//! Graph → layers: each vertex looked up by its key, or made.
+//!
+//! ```text
+//! vertex ─key▶ cache ─hit▶ layer
+//!                    └miss▶ op ▶ layer ▶ cache
+//! ```
+
+pub mod cache;
+pub mod indexes;
+pub mod key;
+pub mod schedule;
+pub mod solver;
+
+pub use cache::{Cache, CacheError};
+pub use indexes::{Indexes, IndexesError};
+pub use key::{Key, KeyHasher};
+pub use schedule::Cancel;
+pub use solver::{Reuse, SolveError, Solved, Workshop};

@@ -44,19 +44,19 @@ pub enum PlanErrorKind {
     #[error("{} is neither a stage nor an image", quote(.name))]
     Reference {
         name: String,
-        suggestion: Option<String>,
+        meant: Option<Meant>,
         #[source]
         source: ReferenceError,
     },
     #[error("cannot use {}", quote(.name))]
     Base {
         name: String,
-        suggestion: Option<String>,
+        meant: Option<Meant>,
         #[source]
         source: FetchError,
     },
     #[error("there is no stage {} to build", quote(.target))]
-    UnknownTarget { target: String, suggestion: Option<String> },
+    UnknownTarget { target: String, meant: Option<Meant> },
     #[error("stage {} needs to be defined before it is copied from", quote(.name))]
     LaterStage { name: String },
     #[error("a stage cannot copy from itself")]
@@ -67,6 +67,8 @@ pub enum PlanErrorKind {
     NotSupported { what: String },
     #[error("RUN needs {platform}, which does not run on {host}")]
     ForeignRun { platform: Platform, host: Platform },
+    #[error("RUN asks for the host's network in a build that has none")]
+    NetworkRefused,
     #[error("COPY cannot download {}", quote(.source_text))]
     RemoteCopy { source_text: String },
     #[error("--checksum is for remote files only")]
@@ -85,6 +87,24 @@ pub enum PlanErrorKind {
     TooLarge { max_bytes: usize },
 }
 
+/// The stage that a name was perhaps meant for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meant {
+    /// A stage of this name stands further down.
+    Later(String),
+    /// A stage has nearly this name.
+    Similar(String),
+}
+
+impl Meant {
+    fn hint(&self) -> String {
+        match self {
+            Self::Later(name) => format!("stage {name} needs to be defined before it is used: move it up"),
+            Self::Similar(name) => format!("did you mean {name}?"),
+        }
+    }
+}
+
 impl PlanErrorKind {
     pub(super) fn at(self, span: Span) -> PlanError {
         PlanError { kind: self, span: Some(span), trigger: None }
@@ -101,14 +121,13 @@ impl PlanErrorKind {
             Self::BlankImage { written } | Self::BlankPlatform { written } => {
                 return Some(format!("{written} is empty: an ARG before FROM can give it a value"));
             }
-            Self::Reference { suggestion, .. }
-            | Self::Base { suggestion, .. }
-            | Self::UnknownTarget { suggestion, .. } => {
-                return suggestion.as_ref().map(|meant| format!("did you mean {meant}?"));
+            Self::Reference { meant, .. } | Self::Base { meant, .. } | Self::UnknownTarget { meant, .. } => {
+                return meant.as_ref().map(Meant::hint);
             }
             Self::LaterStage { .. } => "a stage can use earlier stages only: move it up",
             Self::UnknownStageIndex { .. } => "stages are counted from 0",
             Self::ForeignRun { .. } => "FROM --platform=$BUILDPLATFORM makes a stage run on this machine",
+            Self::NetworkRefused => "build without --network=none",
             Self::RemoteCopy { .. } => "ADD downloads",
             Self::InvalidPort { .. } => "write port, port-port or either with /tcp, /udp or /sctp",
             Self::InvalidSignal { .. } => "write a name like SIGTERM or a number from 1 to 64",

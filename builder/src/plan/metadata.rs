@@ -9,10 +9,11 @@ use std::time::Duration;
 use oxbox_layers::oci::config::Healthcheck;
 
 use super::error::{PlanError, PlanErrorKind, Warnings};
+use super::ports::Ports;
 use super::scope::{Expander, Scope};
 use super::state::State;
 use super::step::Place;
-use super::{history, ports, signal};
+use super::{history, signal};
 use crate::dockerfile::ast::{
     self, Arg, Env, Expose, Healthcheck as Check, Instruction, Label, Onbuild, Pair, Shell, ShellOrExec,
     Stopsignal, User, Volume,
@@ -171,19 +172,15 @@ impl Metadata<'_> {
         // BuildKit sorts the words as they are written.
         let mut words: Vec<&Word> = expose.ports.iter().collect();
         words.sort_by(|a, b| a.text.cmp(&b.text));
-        let mut values = Vec::new();
+        let mut ports = Ports::default();
         for word in words {
-            let expanded = self.expander().words(word)?;
-            ports::parse_all(&expanded).map_err(|kind| self.error(kind, word.span))?;
-            values.extend(expanded);
+            for port in self.expander().words(word)? {
+                ports.add(&port).map_err(|kind| self.error(kind, word.span))?;
+            }
         }
-        let all = expose.ports.iter().fold(Span::default(), |all, port| {
-            if all == Span::default() { port.span } else { all.to(port.span) }
-        });
-        let ports = ports::parse_all(&values).map_err(|kind| self.error(kind, all))?;
         let exposed = self.state.container().exposed_ports.get_or_insert_default();
-        exposed.extend(ports.iter().map(|port| (port.clone(), serde_json::Map::new())));
-        Ok(history::list("EXPOSE", &ports))
+        exposed.extend(ports.list.iter().map(|port| (port.clone(), serde_json::Map::new())));
+        Ok(history::list("EXPOSE", &ports.list))
     }
 
     fn maintainer(&mut self, author: &str) -> String {

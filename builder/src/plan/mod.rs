@@ -40,7 +40,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use error::{MAX_WARNINGS, PlanError, PlanErrorKind, Warning};
+pub use error::{MAX_WARNINGS, Meant, PlanError, PlanErrorKind, Warning};
 pub use graph::{Graph, Op, StageResult, Vertex, VertexId};
 pub use options::{Base, Bases, MemoryBases, Options};
 

@@ -9,7 +9,7 @@ use super::error::PlanErrorKind;
 const MAX_PORTS: usize = 1 << 18;
 
 /// Reads one specification and returns its ports as `port/protocol`, in order; nothing if it is none.
-pub(super) fn parse(text: &str) -> Option<Vec<String>> {
+fn parse(text: &str) -> Option<Vec<String>> {
     let (head, container) = match text.rsplit_once(':') {
         Some((head, container)) => (Some(head), container),
         None => (None, text),
@@ -34,24 +34,30 @@ pub(super) fn parse(text: &str) -> Option<Vec<String>> {
     Some((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
-/// Reads all words of an EXPOSE; each port is listed once.
-///
-/// # Errors
-///
-/// A word that is no port, or ranges that name every port many times over.
-pub(super) fn parse_all(words: &[String]) -> Result<Vec<String>, PlanErrorKind> {
-    let mut seen = BTreeSet::new();
-    let mut ports = Vec::new();
-    let mut read = 0;
-    for word in words {
-        let found = parse(word).ok_or_else(|| PlanErrorKind::InvalidPort { port: word.clone() })?;
-        read += found.len();
-        if read > MAX_PORTS {
+/// The ports of one EXPOSE, each listed once.
+#[derive(Default)]
+pub(super) struct Ports {
+    /// As `port/protocol`, in the order in which they were named.
+    pub(super) list: Vec<String>,
+    seen: BTreeSet<String>,
+    read: usize,
+}
+
+impl Ports {
+    /// Adds what a word names.
+    ///
+    /// # Errors
+    ///
+    /// A word that is no port, or ranges that name every port many times over.
+    pub(super) fn add(&mut self, word: &str) -> Result<(), PlanErrorKind> {
+        let found = parse(word).ok_or_else(|| PlanErrorKind::InvalidPort { port: word.to_owned() })?;
+        self.read += found.len();
+        if self.read > MAX_PORTS {
             return Err(PlanErrorKind::TooManyPorts { max: MAX_PORTS });
         }
-        ports.extend(found.into_iter().filter(|port| seen.insert(port.clone())));
+        self.list.extend(found.into_iter().filter(|port| self.seen.insert(port.clone())));
+        Ok(())
     }
-    Ok(ports)
 }
 
 fn range(text: &str) -> Option<(u16, u16)> {
@@ -69,7 +75,7 @@ fn is_address(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::error::PlanErrorKind;
-    use super::{parse, parse_all};
+    use super::{Ports, parse};
 
     #[test]
     fn ranges_are_spelled_out_and_protocols_are_lowercase() {
@@ -94,17 +100,20 @@ mod tests {
         }
     }
 
+    fn add(words: &[&str]) -> Result<Vec<String>, PlanErrorKind> {
+        let mut ports = Ports::default();
+        words.iter().try_for_each(|word| ports.add(word))?;
+        Ok(ports.list)
+    }
+
     #[test]
     fn a_port_named_twice_is_listed_once() {
-        let words = ["80", "79-81"].map(str::to_owned);
-        assert_eq!(parse_all(&words).unwrap(), ["80/tcp", "79/tcp", "81/tcp"]);
+        assert_eq!(add(&["80", "79-81"]).unwrap(), ["80/tcp", "79/tcp", "81/tcp"]);
     }
 
     #[test]
     fn every_port_can_be_named_but_not_without_end() {
-        let all = ["0-65535/tcp", "0-65535/udp", "0-65535/sctp"].map(str::to_owned);
-        assert_eq!(parse_all(&all).unwrap().len(), 3 * 65536);
-        let often = vec!["0-65535".to_owned(); 5];
-        assert!(matches!(parse_all(&often), Err(PlanErrorKind::TooManyPorts { .. })));
+        assert_eq!(add(&["0-65535/tcp", "0-65535/udp", "0-65535/sctp"]).unwrap().len(), 3 * 65536);
+        assert!(matches!(add(&["0-65535"; 5]), Err(PlanErrorKind::TooManyPorts { .. })));
     }
 }

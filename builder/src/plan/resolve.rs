@@ -256,10 +256,10 @@ impl<'f> Resolver<'_, 'f> {
         platform: &Platform,
         images: &mut Images,
     ) -> Result<usize, PlanErrorKind> {
-        let suggestion = || self.outline.nearest(name);
+        let meant = || self.outline.meant(name);
         let reference: Reference = name.parse().map_err(|source| {
-            let (name, suggestion) = (name.to_owned(), suggestion());
-            PlanErrorKind::Reference { name, suggestion, source }
+            let (name, meant) = (name.to_owned(), meant());
+            PlanErrorKind::Reference { name, meant, source }
         })?;
         let reference = reference.or_latest();
         let wanted = (reference.to_string(), platform.clone());
@@ -267,8 +267,8 @@ impl<'f> Resolver<'_, 'f> {
             return Ok(known);
         }
         let base = self.bases.base(&reference, platform).map_err(|source| {
-            let (name, suggestion) = (name.to_owned(), suggestion());
-            PlanErrorKind::Base { name, suggestion, source }
+            let (name, meant) = (name.to_owned(), meant());
+            PlanErrorKind::Base { name, meant, source }
         })?;
         let says = base.config.platform();
         let platform =

@@ -69,9 +69,15 @@ impl Planner<'_> {
         if run.security == Security::Insecure {
             return refuse("RUN --security=insecure", self.flag(step, "security"));
         }
-        let host = &self.options.build_platform;
-        if host.distance(&state.platform).is_none() {
-            let kind = PlanErrorKind::ForeignRun { platform: state.platform.clone(), host: host.clone() };
+        // A file must not take back what its builder said.
+        if run.network == ast::Network::Host && self.options.network == Network::None {
+            return Err(step.place.error(PlanErrorKind::NetworkRefused, self.flag(step, "network")));
+        }
+        let (host, platform) = (&self.options.build_platform, &state.platform);
+        // Variants of one architecture are tried: hosts rarely know their own.
+        let same = host.os == platform.os && host.architecture == platform.architecture;
+        if !same && host.distance(platform).is_none() {
+            let kind = PlanErrorKind::ForeignRun { platform: platform.clone(), host: host.clone() };
             return Err(step.place.error(kind, step.statement.keyword.span));
         }
         Ok(())

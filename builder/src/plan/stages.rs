@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::error::{PlanError, PlanErrorKind};
+use super::error::{Meant, PlanError, PlanErrorKind};
 use crate::dockerfile::ast::{Arg, From};
 use crate::dockerfile::{File, Instruction, ParseErrorKind, Statement, suggest};
 
@@ -74,8 +74,7 @@ impl Outline<'_> {
         {
             return Ok(number);
         }
-        let suggestion = self.nearest(target);
-        Err(PlanErrorKind::UnknownTarget { target: target.to_owned(), suggestion })
+        Err(PlanErrorKind::UnknownTarget { target: target.to_owned(), meant: self.meant(target) })
     }
 
     /// Returns the last stage of this name among the first `before` ones.
@@ -85,10 +84,13 @@ impl Outline<'_> {
         numbers[..earlier].last().copied()
     }
 
-    /// Returns the name that was perhaps meant.
-    pub(super) fn nearest(&self, name: &str) -> Option<String> {
+    /// Returns the stage that was perhaps meant by a name that means nothing.
+    pub(super) fn meant(&self, name: &str) -> Option<Meant> {
+        if self.find(name, self.stages.len()).is_some() {
+            return Some(Meant::Later(name.to_lowercase()));
+        }
         let names: Vec<&str> = self.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
-        suggest::nearest(name, &names).filter(|meant| *meant != name).map(str::to_owned)
+        suggest::nearest(name, &names).map(|similar| Meant::Similar(similar.to_owned()))
     }
 
     /// Returns what TARGETSTAGE says.

@@ -77,7 +77,7 @@ pub struct Copy {
     pub instruction: CopyInstruction,
 }
 
-/// Which of the two instructions a [`Copy`] was.
+/// Which of the two instructions a [`Copy`](struct@Copy) was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopyInstruction {
     /// Unpacks local archives, downloads URLs.
@@ -86,7 +86,7 @@ pub enum CopyInstruction {
     Copy,
 }
 
-/// Where one source of a [`Copy`] comes from.
+/// Where one source of a [`Copy`](struct@Copy) comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// Paths or patterns of the build context, or of a named one.

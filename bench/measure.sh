@@ -12,8 +12,9 @@ measure() {
 }
 # row CASE OURS THEIRS PEER: one line with both and the ratios peer/oxbox
 row() {
-  local wall_a=wall_$2 wall_b=wall_$3 cpu_a=cpu_$2 cpu_b=cpu_$3 peak_a=peak_$2 peak_b=peak_$3
-  awk -v c="$1" -v p="$4" -v wa="${!wall_a}" -v wb="${!wall_b}" -v ca="${!cpu_a}" -v cb="${!cpu_b}" -v ma="${!peak_a}" -v mb="${!peak_b}" 'BEGIN {
+  local us_wall=wall_$2 them_wall=wall_$3 us_cpu=cpu_$2 them_cpu=cpu_$3 us_peak=peak_$2 them_peak=peak_$3
+  awk -v c="$1" -v p="$4" -v wa="${!us_wall}" -v wb="${!them_wall}" -v ca="${!us_cpu}" -v cb="${!them_cpu}" \
+    -v ma="${!us_peak}" -v mb="${!them_peak}" 'BEGIN {
     printf "| %-34s | %-8s | %6.2f | %6.2f | %5.1fx | %6.2f | %6.2f | %5.1fx | %4d | %4d | %5.1fx |\n", c, p, ca, cb, ca ? cb/ca : 0, wa, wb, wa ? wb/wa : 0, ma, mb, ma ? mb/ma : 0 }'
 }
 header() {

@@ -1,0 +1,93 @@
+//! The commands, one file each: its options, and what it does.
+
+mod build;
+mod completions;
+mod copy;
+mod delete;
+mod images;
+mod info;
+mod inspect;
+mod man;
+mod prune;
+mod rmi;
+mod serve;
+mod tag;
+mod tags;
+mod version;
+
+use clap::Subcommand;
+
+pub(crate) use build::OptionError;
+pub(crate) use delete::DeleteError;
+pub(crate) use inspect::ValidateError;
+pub(crate) use tags::TagsError;
+
+use crate::log;
+use crate::settings::Settings;
+
+const LOCATIONS: &str = "Locations: NAME or store:NAME (local store), docker://NAME (registry), oci:DIR[:NAME], \
+oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build an image from a Dockerfile.
+    Build(Box<build::Build>),
+    /// Print a shell's completion script.
+    Completions(completions::Completions),
+    /// Copy an image between registries, archives, layouts and the local store.
+    Copy(copy::Copy),
+    /// Delete a tag or a manifest from a registry.
+    Delete(delete::Delete),
+    /// List the images of the local store.
+    Images(images::Images),
+    /// Show where oxbox keeps what, and what this machine allows.
+    Info(info::Info),
+    /// Show what an image is: platforms, layers, sizes, config.
+    Inspect(inspect::Inspect),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man(man::Man),
+    /// Remove what no named image needs, layers that only the build cache remembers too.
+    Prune(prune::Prune),
+    /// Remove names from the local store; bytes go with the next prune.
+    Rmi(rmi::Rmi),
+    /// Serve a registry.
+    Serve(serve::Serve),
+    /// Give an image of the local store another name.
+    Tag(tag::Tag),
+    /// List the tags of a repository.
+    Tags(tags::Tags),
+    /// Print the version.
+    Version(version::Version),
+}
+
+impl Command {
+    /// Returns what the command logs without being asked.
+    pub(crate) fn log_default(&self) -> log::Default {
+        match self {
+            Self::Serve(_) => log::Default::Events,
+            _ => log::Default::Warnings,
+        }
+    }
+}
+
+/// Does what was asked.
+pub(crate) fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
+    match command {
+        Command::Build(options) => build::run(&options, settings),
+        Command::Completions(options) => completions::run(&options),
+        Command::Copy(options) => copy::run(&options, settings),
+        Command::Delete(options) => delete::run(&options),
+        Command::Images(options) => images::run(&options),
+        Command::Info(options) => info::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
+        Command::Man(options) => man::run(&options),
+        Command::Prune(options) => prune::run(&options),
+        Command::Rmi(options) => rmi::run(&options),
+        Command::Serve(options) => serve::run(&options),
+        Command::Tag(options) => tag::run(&options),
+        Command::Tags(options) => tags::run(&options),
+        Command::Version(options) => version::run(&options),
+    }
+}

@@ -1,0 +1,156 @@
+//! What an error means to the one who typed: how to mend it, and which exit code it is.
+//!
+//! Looked up by type anywhere in the chain, so that rooms need not know about the command line.
+
+use std::error::Error;
+use std::io;
+
+use oxbox_builder::BuildError;
+use oxbox_builder::context::find::FindError;
+use oxbox_builder::solve::SolveError;
+use oxbox_copy::client::{AuthError, ClientError, CredentialsError, ExchangeError, Trouble};
+use oxbox_copy::location::{Location, LocationError};
+use oxbox_registry::StartError;
+
+use super::chain::links;
+use crate::command::{DeleteError, OptionError, TagsError, ValidateError};
+use crate::interrupt::{INTERRUPTED, Interrupted};
+use crate::local::LocalError;
+use crate::settings::NoHome;
+
+/// The command failed.
+const FAILED: u8 = 1;
+/// The command line or a file of the user's cannot be understood.
+const MISUNDERSTOOD: u8 = 2;
+
+/// Returns the exit code.
+pub(super) fn code(error: &anyhow::Error) -> u8 {
+    let links = || links(error.as_ref());
+    if links().any(|link| link.is::<Interrupted>()) {
+        INTERRUPTED
+    } else if links().any(is_misunderstood) {
+        MISUNDERSTOOD
+    } else {
+        FAILED
+    }
+}
+
+fn is_misunderstood(error: &(dyn Error + 'static)) -> bool {
+    error.is::<LocationError>()
+        || error.is::<CredentialsError>()
+        || error.is::<OptionError>()
+        || matches!(error.downcast_ref(), Some(BuildError::Dockerfile { .. }))
+        || matches!(error.downcast_ref(), Some(LocalError::Name { .. } | LocalError::DigestInName { .. }))
+        || matches!(error.downcast_ref(), Some(DeleteError::NotARegistry { .. }))
+        || matches!(error.downcast_ref(), Some(TagsError::NoTags { .. }))
+        || matches!(error.downcast_ref(), Some(ValidateError::Elsewhere { .. }))
+}
+
+/// Returns the hints, each once.
+pub(super) fn of(error: &anyhow::Error) -> Vec<String> {
+    let mut hints = Vec::new();
+    for link in links(error.as_ref()) {
+        let hint = of_link(link, error);
+        hints.extend(hint.filter(|hint| !hints.contains(hint)));
+    }
+    hints
+}
+
+fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String> {
+    if let Some(error) = link.downcast_ref::<LocalError>() {
+        return local(error);
+    }
+    if let Some(error) = link.downcast_ref::<LocationError>() {
+        return location(error);
+    }
+    if let Some(error) = link.downcast_ref::<ClientError>() {
+        return client(error, whole);
+    }
+    if let Some(BuildError::Step { source, .. }) = link.downcast_ref()
+        && let SolveError::Run(error) = &**source
+    {
+        return error.hint().map(str::to_owned);
+    }
+    if let Some(BuildError::Find(FindError::NoDockerfile { .. })) = link.downcast_ref() {
+        return Some("--file names one".to_owned());
+    }
+    if let Some(StartError::Listen { address, source }) = link.downcast_ref()
+        && source.kind() == io::ErrorKind::AddrInUse
+    {
+        let port = address.port();
+        return Some(format!(
+            "another program has port {port}; --listen {}:0 takes a free one",
+            address.ip()
+        ));
+    }
+    if link.is::<NoHome>() {
+        return Some("name a folder with --root or OXBOX_ROOT".to_owned());
+    }
+    if matches!(link.downcast_ref(), Some(DeleteError::NotARegistry { .. })) {
+        return Some("`oxbox rmi` takes names from the local store".to_owned());
+    }
+    if matches!(link.downcast_ref(), Some(ValidateError::Elsewhere { .. })) {
+        return Some("copy it into the local store first".to_owned());
+    }
+    None
+}
+
+fn local(error: &LocalError) -> Option<String> {
+    match error {
+        LocalError::Missing { similar, .. } if !similar.is_empty() => {
+            Some(format!("there is {}", similar.join(", ")))
+        }
+        LocalError::Missing { name, .. } => {
+            Some(format!("`oxbox images` lists what there is; docker://{name} is a registry's"))
+        }
+        LocalError::Name { .. } | LocalError::DigestInName { .. } => None,
+    }
+}
+
+fn location(error: &LocationError) -> Option<String> {
+    match error {
+        LocationError::Unsupported { .. } | LocationError::NoSlashes { .. } | LocationError::Empty => {
+            Some(format!("locations are\n{}", Location::transports()))
+        }
+        LocationError::NoPath { .. }
+        | LocationError::Name { .. }
+        | LocationError::Position { .. }
+        | LocationError::DigestInArchive { .. }
+        | LocationError::Reference { .. } => None,
+    }
+}
+
+fn client(error: &ClientError, whole: &anyhow::Error) -> Option<String> {
+    match error {
+        ClientError::Exchange(ExchangeError::Unreachable { .. } | ExchangeError::Broken { .. })
+            if links(whole.as_ref()).any(|link| link.is::<rustls::Error>()) =>
+        {
+            Some(
+                "--tls-verify=false takes any certificate, and plain HTTP; --cert-dir names authorities of your own"
+                    .to_owned(),
+            )
+        }
+        ClientError::Auth(error) => auth(error),
+        ClientError::Refused { status, .. } if status.as_u16() == 405 => {
+            Some("the registry does not allow this; many must be told to allow deletes".to_owned())
+        }
+        error if error.trouble() == Trouble::Denied => {
+            Some("these credentials may not do this; --creds gives others".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn auth(error: &AuthError) -> Option<String> {
+    match error {
+        AuthError::NoCredentials { registry, .. } | AuthError::Rejected { registry, origin: None, .. } => {
+            Some(format!(
+                "give --creds USER:PASSWORD (copy: --src-creds, --dest-creds), or use `podman login {registry}`"
+            ))
+        }
+        AuthError::Rejected { origin: Some(_), .. } | AuthError::Refused { .. } => {
+            Some("check user and password; --creds (copy: --src-creds, --dest-creds) gives others".to_owned())
+        }
+        _ => None,
+    }
+}

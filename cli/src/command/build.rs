@@ -69,7 +69,7 @@ pub(crate) struct Build {
     /// The latest time that a file of a new layer may carry, in seconds since 1970 [default: 1980-01-01]
     #[arg(long, visible_alias = "timestamp", value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
     source_date_epoch: Option<i64>,
-    /// The ignore file [default: <Dockerfile>.dockerignore, .containerignore or .dockerignore]
+    /// The ignore file [default: DOCKERFILE.dockerignore, .containerignore or .dockerignore]
     #[arg(long, value_name = "FILE")]
     ignorefile: Option<PathBuf>,
     /// Write the image's digest into a file.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier, Once};
 
 use crate::place::{Place, chain};
 use oxbox_copy::endpoint::{EndpointError, Subject};
@@ -223,10 +223,15 @@ fn a_copy_that_is_cancelled_leaves_the_old_image() {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(place.copy("oci:{}/old", destination)).unwrap();
         let begun = Arc::new(tokio::sync::Notify::new());
-        let notify = Arc::clone(&begun);
+        let cancelled = Arc::new(Barrier::new(2));
+        let (notify, wait, once) = (Arc::clone(&begun), Arc::clone(&cancelled), Once::new());
+        // The first bytes go no further until the copy has been given up.
         let progress = Arc::new(move |event| {
             if matches!(event, Event::Advanced { .. }) {
-                notify.notify_one();
+                once.call_once(|| {
+                    notify.notify_one();
+                    wait.wait();
+                });
             }
         });
         runtime.block_on(async {
@@ -236,6 +241,7 @@ fn a_copy_that_is_cancelled_leaves_the_old_image() {
                 copied = place.copy_telling("oci:{}/good", destination, progress) => { copied.unwrap(); }
             }
         });
+        cancelled.wait();
         // As a process that was told to stop does.
         drop(runtime);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

@@ -123,6 +123,12 @@ async fn stopping_keeps_an_upload_where_it_is() {
     server.stop().await;
 }
 
+/// Bytes of all uploads under way.
+fn received_bytes(root: &std::path::Path) -> u64 {
+    let files = std::fs::read_dir(root.join("uploads")).unwrap();
+    files.filter_map(|file| file.ok()?.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
 fn upload_bytes(root: &std::path::Path, session: &str) -> u64 {
     let path = root.join("uploads").join(session.rsplit('/').next().unwrap());
     std::fs::metadata(path).map_or(0, |metadata| metadata.len())
@@ -141,7 +147,11 @@ async fn requests_under_way_finish_before_the_server_stops() {
         .body(reqwest::Body::wrap_stream(body));
     let push = tokio::spawn(async move { request.send().await.unwrap().status() });
     more.send(Ok(Bytes::from_static(b"one "))).await.unwrap();
-    // Taken from the channel: the request is under way.
+    // Only when the server has the first piece is the request under way: a connection that waits to be
+    // accepted is nobody's yet.
+    while received_bytes(root.path()) < 4 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     more.send(Ok(Bytes::from_static(b"two"))).await.unwrap();
     let stopping = tokio::spawn(server.stop());
     drop(more);

@@ -107,6 +107,7 @@ fn write_forever(root: &Path) {
         scope.spawn(|| {
             loop {
                 Layout::open(root).unwrap().sweep(Sweep::Remove).unwrap();
+                Layout::open(root).unwrap().prune(Sweep::Remove, &HashSet::new()).unwrap();
             }
         });
     });

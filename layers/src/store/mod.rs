@@ -8,8 +8,9 @@
 //! Stores are shared: `&self` everywhere, by many threads and many processes at once.
 //!
 //! ```text
-//! layout     a standard OCI image layout on disk     names: its index.json     sweep: takes what no name reaches
+//! layout     a standard OCI image layout on disk     names: its index.json     sweep: takes what no entry reaches
 //! memory     the same contract without a disk        verify: content checked while it is read
+//! prune      takes entries without a name, and sweeps
 //! disk owned reach session writer                    what a layout is made of
 //! ```
 
@@ -20,6 +21,7 @@ pub mod layout;
 pub mod memory;
 pub mod names;
 mod owned;
+pub mod prune;
 mod reach;
 mod session;
 pub mod sweep;
@@ -29,6 +31,7 @@ mod writer;
 pub use layout::Layout;
 pub use memory::Memory;
 pub use names::Entries;
+pub use prune::Pruned;
 pub use reach::ReachError;
 pub use sweep::{Sweep, Swept};
 pub use verify::{ReadError, Verified, read_document, read_small};

@@ -75,8 +75,7 @@ impl Layout {
     /// [`StoreError::Unlisted`] if a blob that was not listed before is not here; nothing is changed.
     pub fn update<R>(&self, change: impl FnOnce(&mut Entries) -> R) -> Result<R, StoreError> {
         let _lock = disk::lock(&self.disk.index_lock(), FlockOperation::LockExclusive)?;
-        let text = self.read_index()?;
-        let mut entries = Entries::parse(&text).map_err(|error| self.broken_index(&error))?;
+        let mut entries = self.entries()?;
         let before: HashSet<Digest> = entries.iter().map(|entry| entry.digest).collect();
         let result = change(&mut entries);
         if !entries.changed {
@@ -88,8 +87,16 @@ impl Layout {
                 return Err(StoreError::Unlisted { digest: entry.digest, path: self.disk.index() });
             }
         }
-        write_file(&self.disk, &self.disk.index(), &entries.into_bytes())?;
+        self.write_entries(entries)?;
         Ok(result)
+    }
+
+    /// Writes the index anew unless nothing was changed. It must be locked.
+    pub(super) fn write_entries(&self, entries: Entries) -> Result<(), StoreError> {
+        match entries.changed {
+            true => write_file(&self.disk, &self.disk.index(), &entries.into_bytes()),
+            false => Ok(()),
+        }
     }
 
     fn read_index(&self) -> Result<Vec<u8>, StoreError> {

@@ -39,7 +39,11 @@ struct Walk<'a> {
     seen: HashSet<Digest>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn of(layout: &'a Layout) -> Self {
+        Self { layout, seen: HashSet::new() }
+    }
+
     /// Marks all that one entry reaches.
     fn follow(&mut self, entry: &Descriptor) -> Result<(), ReachError> {
         let mut waiting = vec![(Role::Child, entry.clone())];
@@ -73,35 +77,19 @@ fn read(layout: &Layout, role: Role, descriptor: &Descriptor) -> Result<Option<D
 
 impl Layout {
     /// Returns every digest that an entry reaches, itself included.
-    pub(super) fn needed(&self) -> Result<HashSet<Digest>, ReachError> {
-        let mut walk = Walk { layout: self, seen: HashSet::new() };
-        for entry in self.entries()?.iter() {
+    pub(super) fn needed(&self, entries: &Entries) -> Result<HashSet<Digest>, ReachError> {
+        let mut walk = Walk::of(self);
+        for entry in entries.iter() {
             walk.follow(entry)?;
         }
         Ok(walk.seen)
     }
 
-    /// Takes away the entries that have no name and that nothing named needs, and returns them.
-    ///
-    /// Builds without a name leave such, and so do other tools when a name moves. A signature or
-    /// another referrer has no name either; it stays while its subject does.
-    ///
-    /// # Errors
-    ///
-    /// [`ReachError::Unreadable`], and nothing is changed.
-    pub fn remove_unnamed(&self) -> Result<Vec<Descriptor>, ReachError> {
-        self.update(|entries| {
-            let kept = self.hold_up(entries)?;
-            let dangling: Vec<Descriptor> =
-                entries.iter().filter(|entry| !kept.contains(&entry.digest)).cloned().collect();
-            entries.retain(|entry| kept.contains(&entry.digest));
-            Ok(dangling)
-        })?
-    }
-
     /// Returns what is reached by names, and by entries whose subject is so reached.
-    fn hold_up(&self, entries: &Entries) -> Result<HashSet<Digest>, ReachError> {
-        let mut walk = Walk { layout: self, seen: HashSet::new() };
+    ///
+    /// A signature or another referrer has no name; it stays while its subject does.
+    pub(super) fn held_up(&self, entries: &Entries) -> Result<HashSet<Digest>, ReachError> {
+        let mut walk = Walk::of(self);
         let mut referrers = Vec::new();
         for entry in entries.iter() {
             if name_of(entry).is_some() {

@@ -7,6 +7,7 @@
 //! Killed at any point it has removed some blobs that nothing needs, and the next one removes the rest.
 //! How those at work are spared is in `session.rs`; what is reachable is in `reach.rs`.
 
+use std::collections::HashSet;
 use std::fs::File;
 
 use rustix::fs::FlockOperation;
@@ -16,6 +17,7 @@ use super::owned::{self, Leftover, Owner};
 use super::reach::ReachError;
 use super::session::{self, AtWork};
 use super::{Committed, Layout, StoreError};
+use crate::oci::Digest;
 
 /// Whether a sweep removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,17 @@ impl Layout {
         // Lock order: sessions, then index. Whoever holds the index never waits for the other.
         let (at_work, _gate) = session::survey(&self.disk, sweep.leftover())?;
         let _index: File = disk::lock(&self.disk.index_lock(), FlockOperation::LockShared)?;
-        let needed = self.needed()?;
+        let needed = self.needed(&self.entries()?)?;
+        self.sweep_all_but(&needed, at_work, sweep)
+    }
+
+    /// Removes the blobs that are not among these. The index must be locked, and those at work known.
+    pub(super) fn sweep_all_but(
+        &self,
+        needed: &HashSet<Digest>,
+        at_work: AtWork,
+        sweep: Sweep,
+    ) -> Result<Swept, ReachError> {
         let mut spare = self.blobs()?;
         spare.retain(|blob| !needed.contains(&blob.digest));
         // Documents before layers, roughly: cut off halfway, what is left is no manifest without layers.
@@ -92,7 +104,7 @@ impl Layout {
 }
 
 impl Sweep {
-    fn leftover(self) -> Leftover {
+    pub(super) fn leftover(self) -> Leftover {
         match self {
             Self::Remove => Leftover::Remove,
             Self::DryRun => Leftover::Keep,
@@ -101,4 +113,4 @@ impl Sweep {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -8,23 +8,23 @@ use crate::store::reach::ReachError;
 use crate::store::{BlobStore as _, Layout};
 
 /// A layout with nobody at work in it.
-struct Idle {
-    directory: tempfile::TempDir,
+pub(in crate::store) struct Idle {
+    pub(in crate::store) directory: tempfile::TempDir,
 }
 
 impl Idle {
-    fn new() -> Self {
+    pub(in crate::store) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         drop(Layout::create(directory.path()).unwrap());
         Self { directory }
     }
 
-    fn open(&self) -> Layout {
+    pub(in crate::store) fn open(&self) -> Layout {
         Layout::open(self.directory.path()).unwrap()
     }
 
     /// Writes a blob in a session of its own.
-    fn put(&self, media_type: &str, content: &[u8]) -> Descriptor {
+    pub(in crate::store) fn put(&self, media_type: &str, content: &[u8]) -> Descriptor {
         let layout = self.open();
         let mut writer = layout.writer(Algorithm::Sha256).unwrap();
         writer.write_all(content).unwrap();
@@ -32,7 +32,7 @@ impl Idle {
         Descriptor::of(media_type, content)
     }
 
-    fn image(&self, layer: &[u8], subject: Option<&Descriptor>) -> Descriptor {
+    pub(in crate::store) fn image(&self, layer: &[u8], subject: Option<&Descriptor>) -> Descriptor {
         let config = self.put(MediaType::OCI_CONFIG, b"{}");
         let layer = self.put(MediaType::OCI_LAYER, layer);
         let mut manifest = Manifest::of_image(config, vec![layer]);
@@ -40,7 +40,7 @@ impl Idle {
         self.put(MediaType::OCI_MANIFEST, Raw::write(manifest, MediaType::OCI_MANIFEST).bytes())
     }
 
-    fn holds(&self, content: &[u8]) -> bool {
+    pub(in crate::store) fn holds(&self, content: &[u8]) -> bool {
         self.open().stat(&crate::oci::Digest::sha256(content)).unwrap().is_some()
     }
 
@@ -156,39 +156,4 @@ fn files_that_are_no_blobs_are_left_alone() {
     std::fs::write(&foreign, b"").unwrap();
     idle.open().sweep(Sweep::Remove).unwrap();
     assert!(foreign.exists());
-}
-
-#[test]
-fn entries_without_a_name_go_but_for_what_refers_to_a_named_one() {
-    let idle = Idle::new();
-    let image = idle.image(b"named", None);
-    let signature = idle.image(b"signature", Some(&image));
-    let countersignature = idle.image(b"countersignature", Some(&signature));
-    let nameless = idle.image(b"nameless", None);
-    let its_signature = idle.image(b"of nameless", Some(&nameless));
-    let layout = idle.open();
-    layout.tag("app", &image).unwrap();
-    let entries = [&countersignature, &signature, &its_signature, &nameless];
-    layout.update(|index| entries.iter().for_each(|entry| index.add(entry))).unwrap();
-    let removed = layout.remove_unnamed().unwrap();
-    assert_eq!(removed, [its_signature, nameless]);
-    layout.sweep(Sweep::Remove).unwrap();
-    assert!(idle.holds(b"named") && idle.holds(b"signature") && idle.holds(b"countersignature"));
-    assert!(!idle.holds(b"nameless") && !idle.holds(b"of nameless"));
-}
-
-#[test]
-fn a_signature_outlives_the_name_of_its_image_until_it_is_unlisted() {
-    let idle = Idle::new();
-    let image = idle.image(b"layer", None);
-    let signature = idle.image(b"signature", Some(&image));
-    let layout = idle.open();
-    layout.tag("app", &image).unwrap();
-    layout.update(|index| index.add(&signature)).unwrap();
-    layout.untag("app").unwrap();
-    layout.sweep(Sweep::Remove).unwrap();
-    assert!(idle.holds(b"layer"));
-    layout.remove_unnamed().unwrap();
-    layout.sweep(Sweep::Remove).unwrap();
-    assert!(!idle.holds(b"layer") && !idle.holds(b"signature"));
 }

@@ -221,10 +221,3 @@ fn solve(
         }
     })
 }
-
-/// Returns where a state folder keeps what can be rebuilt.
-pub fn rebuildable(state: &Path) -> Vec<PathBuf> {
-    ["cache.db", "cache.db-wal", "cache.db-shm", "indexes", "snapshots", "tmp"]
-        .map(|name| state.join(name))
-        .to_vec()
-}

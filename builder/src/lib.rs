@@ -13,6 +13,7 @@ pub mod dockerfile;
 pub mod exec;
 pub mod export;
 pub mod fetch;
+pub mod housekeeping;
 pub mod op;
 pub mod plan;
 pub mod progress;

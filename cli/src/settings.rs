@@ -74,16 +74,6 @@ impl Root {
     pub(crate) fn store(&self) -> PathBuf {
         self.0.join("store")
     }
-
-    /// Returns what the builder remembers.
-    pub(crate) fn cache(&self) -> PathBuf {
-        self.0.join("cache.db")
-    }
-
-    /// Returns where the builder keeps unpacked layers.
-    pub(crate) fn snapshots(&self) -> PathBuf {
-        self.0.join("snapshots")
-    }
 }
 
 /// A relative path is as good as none (XDG Base Directory Specification).

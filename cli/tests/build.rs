@@ -147,11 +147,14 @@ fn a_build_without_a_name_is_listed_until_it_is_pruned() {
     oxbox.dockerfile("FROM scratch\nCOPY motd /etc/motd\n");
     let digest = oxbox.ok(["build", "--quiet", "context"]);
     assert_eq!(oxbox.json(["images", "--json"])[0]["digest"], digest.trim_end());
-    oxbox.ok(["prune"]);
+    let pruned = oxbox.json(["prune", "--json"]);
+    assert_eq!(pruned["unnamed"], json!([digest.trim_end()]));
+    // Manifest and config: the layer is what the cache remembers.
+    assert_eq!(pruned["blobs"].as_array().unwrap().len(), 2);
     assert_eq!(oxbox.json(["images", "--json"]), json!([]));
-    // What the cache remembers of it is gone, which is no reason to fail.
-    assert_eq!(oxbox.ok(["build", "context"]), digest);
-    oxbox.ok(["inspect", "--validate", digest.trim_end()]);
+    let again = oxbox.run(["build", "context"]);
+    assert!(again.stderr.contains("COPY motd /etc/motd (cached)"), "{}", again.stderr);
+    assert_eq!(again.stdout, digest);
 }
 
 #[test]
@@ -244,15 +247,34 @@ fn prune_all_forgets_the_cache_and_what_was_unpacked() {
     let oxbox = Oxbox::new();
     oxbox.busybox();
     oxbox.dockerfile("FROM localhost/busybox\nCOPY motd /motd\nRUN cat /motd > /copy\n");
-    let digest = oxbox.ok(["build", "-t", "app", "context"]);
+    let digest = oxbox.ok(["build", "context"]);
     let kept = oxbox.json(["prune", "--json"]);
-    assert_eq!((&kept["cacheRecords"], &kept["snapshots"]), (&json!(0), &json!(0)));
+    for key in ["cacheRecords", "snapshots", "indexes"] {
+        assert_eq!(kept[key], 0, "{key}");
+    }
+    let told = oxbox.json(["prune", "--all", "--dry-run", "--json"]);
     let forgotten = oxbox.json(["prune", "--all", "--json"]);
+    for key in ["cacheRecords", "snapshots", "indexes", "unnamed", "bytes"] {
+        assert_eq!(told[key], forgotten[key], "{key}");
+    }
     assert_eq!(forgotten["cacheRecords"], 2);
+    assert_eq!(forgotten["blobs"].as_array().unwrap().len(), 2);
     assert!(forgotten["snapshots"].as_u64().unwrap() > 0);
-    let again = oxbox.run(["build", "-t", "app", "context"]);
-    assert!(!again.stderr.contains("RUN cat /motd > /copy (cached)"), "{}", again.stderr);
+    let again = oxbox.run(["build", "context"]);
+    assert!(!again.stderr.contains("/copy (cached)"), "{}", again.stderr);
     assert_eq!(again.stdout, digest);
+}
+
+#[test]
+fn prune_takes_the_indexes_of_layers_that_went() {
+    let oxbox = Oxbox::new();
+    oxbox.put("localhost/base:latest", &Picture::of("etc/base", b"base"));
+    oxbox.dockerfile("FROM localhost/base\nCOPY motd /motd\n");
+    oxbox.ok(["build", "-t", "app", "context"]);
+    assert_eq!(oxbox.json(["prune", "--json"])["indexes"], 0);
+    oxbox.ok(["rmi", "app", "localhost/base"]);
+    assert_eq!(oxbox.json(["prune", "--dry-run", "--json"])["indexes"], 1);
+    assert_eq!(oxbox.json(["prune", "--json"])["indexes"], 1);
 }
 
 #[test]

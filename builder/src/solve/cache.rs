@@ -110,6 +110,14 @@ impl Cache {
         self.with("write", |connection| connection.execute("DELETE FROM record WHERE used < ?1", [since]))
     }
 
+    /// Returns how many records there are.
+    pub fn count(&self) -> Result<usize, CacheError> {
+        self.with("read", |connection| {
+            let number: u32 = connection.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
+            Ok(number as usize)
+        })
+    }
+
     fn with<T>(
         &self,
         verb: &'static str,

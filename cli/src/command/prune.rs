@@ -1,15 +1,16 @@
 //! `oxbox prune`: removes from the local store what no name reaches.
 //!
-//! Images without a name go first, then the blobs that only they needed, layers that the build cache
-//! remembers among them. Whoever builds or copies meanwhile loses nothing: what that is, and how, is for
-//! `oxbox_layers::store::sweep` and the builder's snapshots.
+//! Images without a name go, and the blobs that only they needed; so do indexes of layers that are gone.
+//! Layers that the build cache remembers stay, until `--all` forgets it first. Whoever builds or copies
+//! meanwhile loses nothing: what that is, and how, is for `oxbox_layers::store::prune` and the builder's
+//! housekeeping.
 
-mod cache;
-mod rehearsal;
+use std::collections::HashSet;
 
 use clap::Args;
+use oxbox_builder::housekeeping::{self, Forgotten};
 use oxbox_layers::oci::Digest;
-use oxbox_layers::store::{Layout, Sweep, Swept};
+use oxbox_layers::store::{self, Sweep};
 use serde::Serialize;
 
 use crate::args::{Output, State};
@@ -23,8 +24,8 @@ pub(crate) struct Prune {
     /// Only say what would go.
     #[arg(long)]
     dry_run: bool,
-    /// Forget the build cache too, and remove the layers that it has unpacked.
-    #[arg(short, long, conflicts_with = "dry_run")]
+    /// Forget the build cache first, and remove the layers that it remembers or has unpacked.
+    #[arg(short, long)]
     all: bool,
     #[command(flatten)]
     output: Output,
@@ -51,18 +52,28 @@ struct Pruned {
     cache_records: usize,
     /// Unpacked layers.
     snapshots: usize,
+    /// What was written down of layers' contents.
+    indexes: usize,
 }
 
 /// Removes, and says what.
 pub(super) fn run(options: &Prune) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
-    let mut pruned = match local::open(&root)? {
-        None => Pruned { dry_run: options.dry_run, ..Pruned::default() },
-        Some(layout) if options.dry_run => rehearsal::rehearse(&layout)?,
-        Some(layout) => prune(&layout)?,
+    let sweep = if options.dry_run { Sweep::DryRun } else { Sweep::Remove };
+    let mut pruned = Pruned { dry_run: options.dry_run, ..Pruned::default() };
+    let keep = if options.all {
+        // Before the layers go: a record never outlives what it names.
+        pruned.add_forgotten(housekeeping::forget(root.path(), sweep)?);
+        HashSet::new()
+    } else {
+        housekeeping::remembered(root.path())?
     };
-    if options.all {
-        (pruned.cache_records, pruned.snapshots) = cache::forget(&root)?;
+    if let Some(layout) = local::open(&root)? {
+        let gone = layout.prune(sweep, &keep)?;
+        if !options.all {
+            pruned.indexes = housekeeping::sweep_indexes(root.path(), &layout, &gone.unnamed, sweep)?;
+        }
+        pruned.add_gone(gone);
     }
     match options.output.json {
         true => output::json(&pruned)?,
@@ -71,23 +82,19 @@ pub(super) fn run(options: &Prune) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn prune(layout: &Layout) -> anyhow::Result<Pruned> {
-    let unnamed = layout.remove_unnamed()?.iter().map(|entry| entry.digest).collect();
-    // By another handle: the one that changed names is at work, and keeps from the sweep what it saw.
-    let swept = Layout::open(layout.root())?.sweep(Sweep::Remove)?;
-    Ok(Pruned::new(unnamed, swept))
-}
-
 impl Pruned {
-    fn new(unnamed: Vec<Digest>, swept: Swept) -> Self {
-        Self {
-            unnamed,
-            blobs: swept.removed.iter().map(|blob| blob.digest).collect(),
-            leftovers: swept.leftovers,
-            bytes: swept.bytes,
-            kept_busy: swept.kept_busy,
-            ..Self::default()
-        }
+    fn add_forgotten(&mut self, forgotten: Forgotten) {
+        self.cache_records = forgotten.records;
+        self.snapshots = forgotten.snapshots;
+        self.indexes = forgotten.indexes;
+    }
+
+    fn add_gone(&mut self, gone: store::Pruned) {
+        self.unnamed = gone.unnamed.iter().map(|entry| entry.digest).collect();
+        self.blobs = gone.swept.removed.iter().map(|blob| blob.digest).collect();
+        self.leftovers = gone.swept.leftovers;
+        self.bytes = gone.swept.bytes;
+        self.kept_busy = gone.swept.kept_busy;
     }
 }
 
@@ -100,10 +107,13 @@ fn tell(pruned: &Pruned) -> String {
     for digest in &pruned.blobs {
         text.push_str(&format!("{verb} blob {digest}\n"));
     }
-    if pruned.cache_records + pruned.snapshots > 0 {
-        let (records, snapshots) =
-            (count(pruned.cache_records, "cache record"), count(pruned.snapshots, "unpacked layer"));
-        text.push_str(&format!("{verb} {records} and {snapshots}\n"));
+    let rebuildable = [
+        (pruned.cache_records, "cache record"),
+        (pruned.snapshots, "unpacked layer"),
+        (pruned.indexes, "layer index"),
+    ];
+    for (number, what) in rebuildable.into_iter().filter(|(number, _)| *number > 0) {
+        text.push_str(&format!("{verb} {}\n", count(number, what)));
     }
     if pruned.kept_busy > 0 {
         text.push_str(&format!("kept {}: somebody is at work\n", count(pruned.kept_busy as usize, "blob")));

@@ -59,7 +59,6 @@ fn an_image_of_umoci_passes_unchanged() {
     let umoci = Peer::new(&oxbox, "umoci", &[]);
     umoci.ok(["init", "--layout", "built"]);
     umoci.ok(["new", "--image", "built:app"]);
-    // Not `umoci insert`: version 0.4.7 leaves the end off its tar, which validation rightly refuses.
     for name in ["motd", "issue"] {
         let bundle = format!("bundle-{name}");
         umoci.ok(["unpack", "--image", "built:app", &bundle]);
@@ -68,4 +67,28 @@ fn an_image_of_umoci_passes_unchanged() {
     }
     umoci.ok(["config", "--image", "built:app", "--config.env", "COLOUR=blue", "--author", "umoci"]);
     assert_passes(&oxbox);
+}
+
+#[test]
+fn layers_without_an_end_as_umoci_inserts_them_are_taken() {
+    let oxbox = Oxbox::new();
+    let umoci = Peer::new(&oxbox, "umoci", &[]);
+    umoci.ok(["init", "--layout", "built"]);
+    umoci.ok(["new", "--image", "built:app"]);
+    for name in ["motd", "issue"] {
+        fs::write(oxbox.path(name), format!("this is {name}\n")).unwrap();
+        umoci.ok(["insert", "--image", "built:app", name, &format!("/etc/{name}")]);
+    }
+    assert_passes(&oxbox);
+    fs::create_dir(oxbox.path("context")).unwrap();
+    let dockerfile = "FROM app:1 AS base\nFROM base\nCOPY --from=base /etc/motd /copy\n";
+    fs::write(oxbox.path("context/Dockerfile"), dockerfile).unwrap();
+    oxbox.ok(["build", "--tag", "more:1", "context"]);
+    oxbox.ok(["inspect", "--validate", "more:1"]);
+    oxbox.ok(["copy", "more:1", "oci:more:app"]);
+    umoci.ok(["unpack", "--image", "more:app", "bundle"]);
+    for (path, content) in [("etc/motd", "motd"), ("etc/issue", "issue"), ("copy", "motd")] {
+        let text = fs::read_to_string(oxbox.path("bundle/rootfs").join(path)).unwrap();
+        assert_eq!(text, format!("this is {content}\n"));
+    }
 }

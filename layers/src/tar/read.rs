@@ -71,8 +71,9 @@ impl<R: Read> Reader<R> {
 
     /// Skips what is left of the current entry and returns the next one, or `None` at the end mark.
     ///
-    /// An archive that stops on a block border without an end mark is at its end too: some tools
-    /// never write one. Bytes after the end mark stay in the source.
+    /// An archive that stops without an end mark is at its end too, on a block border or where the last
+    /// content's padding should be: some tools never write one, and `umoci insert` 0.4.7 leaves off
+    /// both. Go's reader takes the same. Bytes after the end mark stay in the source.
     ///
     /// # Errors
     ///
@@ -198,14 +199,25 @@ impl<R: Read> Reader<R> {
 
     fn skip_content(&mut self) -> Result<(), TarError> {
         self.progress = Progress::default();
-        // Saturating: a size near 2^64 ends as a truncated archive.
-        match self.stored.saturating_add(self.padding) {
+        match self.stored {
             0 => {}
-            // Nearly always the padding alone: no need to clear a large buffer for it.
+            // No need to clear a large buffer for it.
             few @ 1..=512 => self.discard(few, &mut [0; BLOCK_BYTES])?,
             many => self.discard(many, &mut [0; SKIP_BYTES])?,
         }
-        (self.stored, self.padding) = (0, 0);
+        self.stored = 0;
+        self.skip_padding()
+    }
+
+    /// Skips what fills the content's last block, as much as there is of it.
+    fn skip_padding(&mut self) -> Result<(), TarError> {
+        let mut block = [0; BLOCK_BYTES];
+        while self.padding > 0 {
+            match self.take(&mut block[..self.padding as usize])? {
+                0 => (self.padding, self.ended) = (0, true),
+                count => self.padding -= count as u64,
+            }
+        }
         Ok(())
     }
 

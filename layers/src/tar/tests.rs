@@ -300,7 +300,32 @@ fn an_archive_cut_inside_an_entry_says_where() {
     let archive = write(&[file("f", &[7; 1000])]);
     assert!(matches!(read(&archive[..100]), Err(TarError::Truncated { offset: 100, missing: 412 })));
     assert!(matches!(read(&archive[..1000]), Err(TarError::Truncated { offset: 1000, missing: 512 })));
-    assert!(matches!(read(&archive[..1520]), Err(TarError::Truncated { offset: 1520, missing: 16 })));
+    assert!(matches!(read(&archive[..1511]), Err(TarError::Truncated { offset: 1511, missing: 1 })));
+    let mut unread = Reader::new(&archive[..1511]);
+    unread.next().unwrap().unwrap();
+    assert!(matches!(unread.next(), Err(TarError::Truncated { offset: 1511, missing: 1 })));
+}
+
+#[test]
+fn an_archive_cut_in_the_padding_of_its_last_content_is_at_its_end() {
+    let members = [file("f", &[7; 1000])];
+    let archive = write(&members);
+    for end in 1512..1536 {
+        assert_eq!(read(&archive[..end]).unwrap(), members, "{end}");
+        let mut unread = Reader::new(&archive[..end]);
+        unread.next().unwrap().unwrap();
+        assert_eq!(unread.next().unwrap(), None, "{end}");
+        assert_eq!(unread.next().unwrap(), None, "{end}");
+    }
+}
+
+#[test]
+fn an_extension_cut_in_its_padding_belongs_to_nothing() {
+    let archive = write(&[file(&["long"; 80].join("/"), b"")]);
+    let (pax, entry) = (512, 1024);
+    assert!(matches!(read(&archive[..entry - 1]), Err(TarError::Truncated { .. })));
+    assert!(matches!(read(&archive[..entry]), Err(TarError::Dangling { .. })));
+    assert!(matches!(read(&archive[..pax]), Err(TarError::Truncated { .. })));
 }
 
 #[test]

@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_truncated_archive_is_never_a_shorter_one() {
         let whole = archive();
-        for length in [100, 511, 513, 1_000_000, 3_000_700] {
+        for length in [100, 511, 513, 1_000_000, 3_000_511] {
             let error = open(&whole[..length]).unwrap_err();
             assert!(matches!(error, ContentsError::Tar { .. }), "{length}: {error}");
         }

@@ -111,7 +111,7 @@ impl ExchangeError {
     /// Whether the same request may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } => !is_certificate_error(source),
+            Self::Unreachable { source, .. } => !is_certificate_error(source) && !is_no_tls(source),
             Self::Broken { .. } | Self::Stalled { .. } | Self::Spent { .. } => true,
             Self::Redirect(RedirectError::BodyGone { .. }) => true,
             Self::Content { .. } | Self::TooLarge { .. } | Self::Redirect(_) | Self::Stack(_) => false,
@@ -123,6 +123,13 @@ impl ExchangeError {
 pub(crate) fn is_certificate_error(error: &(dyn std::error::Error + 'static)) -> bool {
     find_in_chain::<rustls::Error>(error).is_some_and(|error| {
         matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+    })
+}
+
+/// Whether a handshake failed because the other side speaks another language: plain HTTP, mostly.
+fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    find_in_chain::<rustls::Error>(error).is_some_and(|error| {
+        matches!(error, rustls::Error::InvalidMessage(_) | rustls::Error::PeerIncompatible(_))
     })
 }
 

@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oxbox_copy::client::{
     Client, ClientError, ExchangeError, Settings, StackError, Trust, install_crypto_provider,
@@ -12,6 +13,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::scripted::{Reply, Scripted};
 use crate::setting::{Jumping, pulling, settings};
@@ -151,6 +153,26 @@ async fn plain_http_is_found_at_a_loopback_host_and_refused_where_tls_is_demande
     let strict = client(&Environment::default(), Trust::Strict);
     let error = pulling(&strict, &registry.domain()).tags().await.unwrap_err();
     assert!(error.to_string().starts_with("cannot reach https://"), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_that_answers_tls_with_plain_http_is_not_asked_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let domain = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            // As Go's and nginx's servers do, once they have read the hello.
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
+        }
+    });
+    let strict = client(&Environment::default(), Trust::Strict);
+    let error = pulling(&strict, &domain).tags().await.unwrap_err();
+    assert!(!error.is_transient(), "{error:?}");
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub enum Event<'a> {
         /// The line without its end, perhaps cut.
         line: &'a [u8],
     },
-    /// A vertex is made.
+    /// A vertex is made, or is what a stage stands on; the latter is never started.
     Done {
         /// Which.
         vertex: VertexId,
@@ -47,6 +47,22 @@ pub enum Event<'a> {
         title: &'a str,
         /// How long it took.
         elapsed: Duration,
+    },
+    /// A vertex cannot be made; why is in the error of the build.
+    Failed {
+        /// Which.
+        vertex: VertexId,
+        /// Its title.
+        title: &'a str,
+        /// After how long.
+        elapsed: Duration,
+    },
+    /// A vertex was given up, because another one failed or somebody asked for it.
+    Cancelled {
+        /// Which.
+        vertex: VertexId,
+        /// Its title.
+        title: &'a str,
     },
     /// Something that deserves a look and stops nothing.
     Warning {

@@ -45,6 +45,7 @@ impl Progress for Heard {
         let line = match event {
             Event::Cached { title, .. } => format!("cached {title}"),
             Event::Done { title, .. } => format!("made {title}"),
+            Event::Failed { title, .. } => format!("failed {title}"),
             _ => return,
         };
         self.0.lock().unwrap().push(line);
@@ -174,10 +175,12 @@ fn an_unchanged_step_comes_from_the_cache_and_a_changed_file_is_noticed() {
     let (first, _) = room.run(&room.request("localhost/x"));
     let (second, heard) = room.run(&room.request("localhost/x"));
     assert_eq!(first.unwrap(), second.unwrap());
-    assert!(heard.iter().all(|line| line.starts_with("cached")), "{heard:?}");
+    let (base, steps) = heard.split_first().unwrap();
+    assert_eq!(base, "made FROM scratch", "what a stage stands on is not remembered");
+    assert!(steps.iter().all(|line| line.starts_with("cached")), "{heard:?}");
     room.file("a", "A");
     let (_, heard) = room.run(&room.request("localhost/x"));
-    let made: Vec<_> = heard.iter().filter(|line| line.starts_with("made")).collect();
+    let made: Vec<_> = heard.iter().skip(1).filter(|line| line.starts_with("made")).collect();
     assert_eq!(
         made.len(),
         1,
@@ -284,6 +287,16 @@ fn bad_input_is_said_with_its_line_and_names_nothing() {
         let error = room.error(dockerfile);
         assert!(error.contains(expected), "{dockerfile:?}: {error}");
     }
+}
+
+#[test]
+fn the_step_that_fails_is_told_and_no_other() {
+    let room = Room::new();
+    room.file("a", "a").file("Dockerfile", "FROM scratch\nCOPY a /\nCOPY none /\n");
+    let (result, heard) = room.run(&room.request("localhost/x"));
+    assert!(result.is_err());
+    let failed: Vec<_> = heard.iter().filter(|line| line.starts_with("failed")).collect();
+    assert_eq!(failed, ["failed [2/2] COPY none /"]);
 }
 
 #[test]

@@ -102,19 +102,24 @@ impl Workshop<'_> {
     pub fn make(&self, id: VertexId, vertex: &Vertex, inputs: &[Arc<Solved>]) -> Result<Solved, SolveError> {
         let began = Instant::now();
         let title = vertex.title.as_str();
-        let mut job = Job { workshop: self, id, vertex, cached: true };
+        // What a stage stands on is neither made nor remembered here.
+        let is_base = matches!(vertex.op, Op::Scratch | Op::Image(_));
+        let mut job = Job { workshop: self, id, vertex, cached: !is_base };
         let solved = match &vertex.op {
             Op::Scratch => Ok(Solved::of(Vec::new())),
             Op::Image(image) => self.image(image),
             Op::Workdir(workdir) => job.workdir(workdir, &inputs[0]),
             Op::Copy(copy) => job.copy(copy, inputs),
             Op::Run(run) => job.run(run, &inputs[0]),
-        }?;
-        self.progress.event(match job.cached {
-            true => Event::Cached { vertex: id, title },
-            false => Event::Done { vertex: id, title, elapsed: began.elapsed() },
+        };
+        let elapsed = began.elapsed();
+        self.progress.event(match &solved {
+            Ok(_) if job.cached => Event::Cached { vertex: id, title },
+            Ok(_) => Event::Done { vertex: id, title, elapsed },
+            Err(_) if self.interrupt.is_sent() => Event::Cancelled { vertex: id, title },
+            Err(_) => Event::Failed { vertex: id, title, elapsed },
         });
-        Ok(solved)
+        solved
     }
 
     fn image(&self, image: &graph::Image) -> Result<Solved, SolveError> {

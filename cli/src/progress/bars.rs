@@ -1,6 +1,6 @@
 //! Progress as bars: one for each blob or step under way; what is done is a line above them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use oxbox_copy::progress::{Event, Progress};
 use oxbox_layers::oci::{Descriptor, Digest};
 
 use super::lines;
+use super::steps::{self, Tail, number, seconds};
 use crate::output::clean;
 use crate::terminal;
 
@@ -69,75 +70,84 @@ fn bar(descriptor: &Descriptor) -> ProgressBar {
     terminal::bars().add(bar)
 }
 
-/// Lines of a step's output that are shown if it fails: enough for an error, too few to hide it.
-const TAIL_LINES: usize = 30;
+/// Characters of a title beside a spinner: half a line of a wide terminal.
+const MAX_TITLE: usize = 60;
 
 /// Shows a build.
 #[derive(Debug, Default)]
 pub(super) struct Building {
-    under_way: Mutex<BTreeMap<VertexId, Step>>,
+    steps: Mutex<Steps>,
+}
+
+#[derive(Debug, Default)]
+struct Steps {
+    under_way: BTreeMap<VertexId, Step>,
+    /// What had been written before a step failed, with its title.
+    failed: Vec<(String, Tail)>,
 }
 
 /// A step under way.
 #[derive(Debug)]
 struct Step {
     spinner: ProgressBar,
-    tail: VecDeque<String>,
+    tail: Tail,
 }
 
 impl build::Progress for Building {
     fn event(&self, event: build::Event<'_>) {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
+            build::Event::Planned { .. } => {}
+            build::Event::Warning { message } => terminal::say(&steps::warning(message)),
             build::Event::Started { vertex, title } => {
-                let title = format!("#{} {}", vertex.0, clean(title));
-                under_way.insert(vertex, Step { spinner: spinner(title), tail: VecDeque::new() });
+                let spinner = spinner(format!("{} {}", number(vertex), beginning(&clean(title))));
+                steps.under_way.insert(vertex, Step { spinner, tail: Tail::default() });
             }
             build::Event::Output { vertex, line } => {
-                if let Some(step) = under_way.get_mut(&vertex) {
-                    step.write(lines::output(line));
+                if let Some(step) = steps.under_way.get_mut(&vertex) {
+                    let line = steps::output(line);
+                    step.spinner.set_message(line.clone());
+                    step.tail.push(line);
                 }
             }
+            build::Event::Cached { vertex, title } => drop(steps.end(vertex, title, "CACHED")),
+            build::Event::Cancelled { vertex, title } => drop(steps.end(vertex, title, "CANCELLED")),
             build::Event::Done { vertex, title, elapsed } => {
-                end(under_way.remove(&vertex));
-                let (title, seconds) = (clean(title), elapsed.as_secs_f32());
-                terminal::say(&format!("#{} {title} ({seconds:.2} s)", vertex.0));
+                drop(steps.end(vertex, title, &seconds(elapsed)));
             }
-            build::Event::Cached { vertex, .. } => {
-                end(under_way.remove(&vertex));
-                lines::build_line(event).iter().for_each(|line| terminal::say(line));
-            }
-            build::Event::Planned { .. } | build::Event::Warning { .. } => {
-                lines::build_line(event).iter().for_each(|line| terminal::say(line));
+            build::Event::Failed { vertex, title, elapsed } => {
+                let tail = steps.end(vertex, title, &format!("FAILED {}", seconds(elapsed)));
+                steps.failed.extend(tail.map(|tail| (title.to_owned(), tail)));
             }
         }
     }
 }
 
-impl Step {
-    fn write(&mut self, line: String) {
-        self.spinner.set_message(line.clone());
-        if self.tail.len() == TAIL_LINES {
-            self.tail.pop_front();
-        }
-        self.tail.push_back(line);
-    }
-}
-
-fn end(step: Option<Step>) {
-    if let Some(step) = step {
-        step.spinner.finish_and_clear();
+impl Steps {
+    /// Puts a line in place of a step's spinner; returns what its command wrote last.
+    fn end(&mut self, vertex: VertexId, title: &str, how: &str) -> Option<Tail> {
+        let step = self.under_way.remove(&vertex);
+        step.iter().for_each(|step| step.spinner.finish_and_clear());
+        terminal::say(&format!("{} {} {how}", number(vertex), clean(title)));
+        step.map(|step| step.tail).filter(|tail| !tail.is_empty())
     }
 }
 
 impl Drop for Building {
     fn drop(&mut self) {
-        // What is still under way has failed, or was given up because something else did.
-        let under_way = self.under_way.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for (vertex, step) in std::mem::take(under_way) {
-            step.spinner.finish_and_clear();
-            step.tail.iter().for_each(|line| terminal::say(&format!("#{} | {line}", vertex.0)));
+        let steps = self.steps.get_mut().unwrap_or_else(PoisonError::into_inner);
+        steps.under_way.values().for_each(|step| step.spinner.finish_and_clear());
+        for (title, tail) in &steps.failed {
+            tail.show(title, &terminal::say);
         }
+    }
+}
+
+/// Cuts a title that would push out of sight what the command writes.
+fn beginning(title: &str) -> String {
+    match title.char_indices().nth(MAX_TITLE) {
+        Some((end, _)) => format!("{}…", &title[..end]),
+        None => title.to_owned(),
     }
 }
 

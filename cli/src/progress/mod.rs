@@ -1,10 +1,11 @@
 //! How work looks while it goes on, on standard error.
 //!
-//! `bars` move on a terminal; `lines` are for everything that keeps what it is sent. What there is to
-//! tell comes as events from the rooms that work.
+//! `bars` move on a terminal; `lines` of copies and `steps` of builds are for everything that keeps what it
+//! is sent. What there is to tell comes as events from the rooms that work.
 
 mod bars;
 mod lines;
+mod steps;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ pub(crate) fn of_copy(look: Look) -> Arc<dyn copy::Progress> {
 pub(crate) fn of_build(look: Look) -> Box<dyn build::Progress> {
     match look {
         Look::Bars => Box::new(bars::Building::default()),
-        Look::Lines => Box::new(lines::Building),
+        Look::Lines => Box::new(steps::Building::new()),
         Look::Nothing => Box::new(build::Silent),
     }
 }

@@ -46,6 +46,9 @@ fn main() -> ExitCode {
     }
     let arguments = args::parse(); // what was typed
     let settings = settings::settle(&arguments); // what it means
+    if arguments.command.opens_many_files() {
+        oxbox_builder::exec::descriptors::raise_limit();
+    }
     match command::run(arguments.command, &settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report::print(&error), // the only place that prints an error

@@ -313,3 +313,17 @@ fn an_interrupted_build_ends_its_programs_and_names_nothing() {
     }
     oxbox.run(["inspect", "app"]).fails(1, &["not in the local store"]);
 }
+
+#[test]
+fn a_low_limit_of_open_files_is_raised_for_oxbox_and_not_for_its_programs() {
+    let oxbox = Oxbox::new();
+    oxbox.busybox();
+    oxbox.dockerfile("FROM localhost/busybox\nRUN echo $(ulimit -n) $PPID && exec sleep 1000\n");
+    let mut command = oxbox.limited(256, ["build", "context"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    assert!(lines.any(|line| line.unwrap().ends_with(" 256 1")));
+    assert!(support::open_files(child.id()) > 256);
+    support::server::send(&child, Signal::INT);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}

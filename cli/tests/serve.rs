@@ -44,3 +44,17 @@ fn standard_output_has_one_line_and_the_log_is_elsewhere() {
     let log = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
     assert!(log.contains("/v2/absent/tags/list") && log.contains("404"), "{log}");
 }
+
+#[test]
+fn a_low_limit_of_open_files_is_raised() {
+    let oxbox = Oxbox::new();
+    let mut command = oxbox.limited(256, ["serve", "--listen", "127.0.0.1:0", "--root", "registry"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+    let files = support::open_files(child.id());
+    support::server::send(&child, Signal::TERM);
+    child.wait().unwrap();
+    assert!(files > 256, "{files}");
+}

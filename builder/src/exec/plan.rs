@@ -30,6 +30,8 @@ pub(super) struct Plan {
     /// The host's resolv.conf, or nothing.
     pub(super) resolver: String,
     pub(super) process: Process,
+    /// How many descriptors the program may have open, if that is not what the builder has.
+    pub(super) descriptors: Option<u64>,
 }
 
 /// How it went.

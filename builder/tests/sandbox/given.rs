@@ -6,7 +6,12 @@ use std::path::Path;
 
 use oxbox_builder::exec::{Access, Exit, Failure, Mount, Network, Root, Source};
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::room::{Room, failure, ran};
+
+/// The soft limit of open files that these tests are started with.
+pub(crate) const DESCRIPTORS: u64 = 777;
 
 pub(crate) fn tests() -> Vec<(&'static str, fn())> {
     vec![
@@ -28,6 +33,7 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
         ),
         ("a_file_that_is_no_program_is_refused", a_file_that_is_no_program_is_refused),
         ("a_program_is_found_in_the_path_of_the_image", a_program_is_found_in_the_path_of_the_image),
+        ("a_program_may_open_as_many_files_as_before", a_program_may_open_as_many_files_as_before),
         ("standard_input_is_empty", standard_input_is_empty),
         ("hosts_and_names_are_those_of_the_run", hosts_and_names_are_those_of_the_run),
         (
@@ -54,6 +60,14 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
         ("a_root_that_cannot_be_stacked_says_why", a_root_that_cannot_be_stacked_says_why),
         ("devices_work", devices_work),
     ]
+}
+
+fn a_program_may_open_as_many_files_as_before() {
+    let own = getrlimit(Resource::Nofile);
+    assert!(own.current > Some(DESCRIPTORS), "{own:?}");
+    let room = Room::busybox();
+    let hard = own.maximum.map_or("unlimited".to_owned(), |maximum| maximum.to_string());
+    assert_eq!(room.shell("ulimit -n; ulimit -Hn").text(), format!("{DESCRIPTORS}\n{hard}"));
 }
 
 fn an_exit_code_comes_back() {

@@ -18,11 +18,13 @@ mod streams;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
     if let Some(code) = oxbox_builder::exec::init_main() {
         return code;
     }
+    limit_descriptors();
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("probe") => return probe::main(arguments),
@@ -44,4 +46,11 @@ fn main() -> ExitCode {
         Trial::test(name, run).with_ignored_flag(!is_root)
     });
     libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
+}
+
+/// A builder that was started with an odd limit, and raised its own.
+fn limit_descriptors() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(given::DESCRIPTORS), maximum }).unwrap();
+    oxbox_builder::exec::descriptors::raise_limit();
 }

@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Write the manual pages into a folder.
     #[command(hide = true)]
     Man(man::Man),
-    /// Remove what no named image needs, layers that only the build cache remembers too.
+    /// Remove images without a name, and what neither an image nor the build cache needs.
     Prune(prune::Prune),
     /// Remove names from the local store; bytes go with the next prune.
     Rmi(rmi::Rmi),
@@ -69,6 +69,11 @@ impl Command {
             Self::Serve(_) => log::Default::Events,
             _ => log::Default::Warnings,
         }
+    }
+
+    /// Whether the usual limit of 1024 open files may be too few: for connections, or for steps at once.
+    pub(crate) fn opens_many_files(&self) -> bool {
+        matches!(self, Self::Build(_) | Self::Serve(_))
     }
 }
 

@@ -70,6 +70,20 @@ impl Oxbox {
         command
     }
 
+    /// The binary started with a soft limit of open files.
+    pub(crate) fn limited<A: AsRef<OsStr>>(
+        &self,
+        files: u64,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Command {
+        let limited = self.command(arguments);
+        let mut command = self.isolated(Command::new("/bin/sh"));
+        command.args(["-c", &format!("ulimit -Sn {files}; exec \"$0\" \"$@\"")]).arg(limited.get_program());
+        command.args(limited.get_args());
+        command.envs(limited.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
     /// A program in the test's folder, with nobody's configuration.
     pub(crate) fn isolated(&self, mut command: Command) -> Command {
         command
@@ -95,6 +109,13 @@ impl Oxbox {
     pub(crate) fn json<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> serde_json::Value {
         serde_json::from_str(&self.ok(arguments)).unwrap()
     }
+}
+
+/// Returns the soft limit of open files of a process.
+pub(crate) fn open_files(process: u32) -> u64 {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 impl Ran {

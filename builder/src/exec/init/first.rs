@@ -24,11 +24,18 @@ use super::program;
 
 /// What process 1 is given.
 pub(super) struct First<'a> {
-    pub(super) process: Process,
-    pub(super) identity: Identity,
+    pub(super) given: Given,
     pub(super) planned: Planned,
     /// Signals for the program come in here; its end means that the builder is gone.
     pub(super) socket: &'a UnixStream,
+}
+
+/// What the program is given.
+pub(super) struct Given {
+    pub(super) process: Process,
+    pub(super) identity: Identity,
+    /// How many descriptors it may have open, if not as many as this process.
+    pub(super) descriptors: Option<u64>,
 }
 
 /// Runs the program and returns how it ended. `outer` is the init's pidfd.
@@ -40,12 +47,12 @@ pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
     }
     // The program may be root: it must not look into this process, which holds the host's capabilities.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("close", "process 1 to inspection")?;
-    separate(&first.process)?;
+    separate(&first.given.process)?;
     let root = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "the root")?;
     first.planned.attach(&root)?;
     let children = sys::watch_children().or_fail("watch", "children")?;
-    let program = start(&first.process, &first.identity)?;
+    let program = start(&first.given)?;
     attend(program, first.socket, &children)
 }
 
@@ -63,18 +70,18 @@ fn separate(process: &Process) -> Result<(), Failure> {
 }
 
 /// Starts the program; returns once it was executed.
-fn start(process: &Process, identity: &Identity) -> Result<Pid, Failure> {
+fn start(given: &Given) -> Result<Pid, Failure> {
     let (reader, writer) = std::io::pipe().or_fail("make", "a pipe")?;
-    let program = fork_program(process, identity, writer)?;
+    let program = fork_program(given, writer)?;
     match failed(reader)? {
         None => Ok(program),
         Some(failure) => Err(failure),
     }
 }
 
-fn fork_program(process: &Process, identity: &Identity, mut writer: PipeWriter) -> Result<Pid, Failure> {
+fn fork_program(given: &Given, mut writer: PipeWriter) -> Result<Pid, Failure> {
     sys::fork(|| {
-        let failure = program::become_it(process, identity);
+        let failure = program::become_it(given);
         let text = serde_json::to_vec(&failure).expect("a failure is plain data");
         // Process 1 takes silence and an end for success; if it cannot hear, nobody can.
         let _ = writer.write_all(&text);

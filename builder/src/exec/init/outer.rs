@@ -23,7 +23,7 @@ use crate::exec::plan::{self, Outcome, Plan};
 use crate::exec::user::{self, Identity};
 use crate::exec::{Exit, hosts, sys};
 
-use super::first::{self, First};
+use super::first::{self, First, Given};
 use super::mountpoint::Mountpoints;
 use super::mounts::Planned;
 use super::root;
@@ -73,12 +73,13 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     let mut planned = Planned::open(mounts)?;
     enter(&root)?;
 
-    let identity = identify(&root, &plan.process.user)?;
+    let Plan { process, descriptors, .. } = plan;
+    let given = Given { identity: identify(&root, &process.user)?, process, descriptors };
     let mut mountpoints = Mountpoints::new(root.as_fd());
     let result = mountpoints
-        .working_directory(&plan.process.cwd, &identity)
+        .working_directory(&given.process.cwd, &given.identity)
         .and_then(|()| planned.place(&mut mountpoints))
-        .and_then(|()| watch(First { process: plan.process, identity, planned, socket }));
+        .and_then(|()| watch(First { given, planned, socket }));
     // Also after a failure: the caller may want to look at what the upper directory holds.
     let removed = mountpoints.remove();
     let exit = result?;

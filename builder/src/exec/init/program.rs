@@ -9,17 +9,19 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::exec::failure::{Errno, Failure, OrFail};
 use crate::exec::user::Identity;
-use crate::exec::{Process, sys};
+use crate::exec::{Process, descriptors, sys};
 
+use super::first::Given;
 use super::{capabilities, seccomp};
 
 /// Where programs are looked for if the image says nothing: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Becomes the program of `process`; returns only to say why not.
-pub(super) fn become_it(process: &Process, identity: &Identity) -> Failure {
-    match give_up(process, identity) {
-        Ok(()) => execute(process, &identity.home),
+/// Becomes the program; returns only to say why not.
+pub(super) fn become_it(given: &Given) -> Failure {
+    let limited = given.descriptors.map_or(Ok(()), descriptors::restore);
+    match limited.and_then(|()| give_up(&given.process, &given.identity)) {
+        Ok(()) => execute(&given.process, &given.identity.home),
         Err(failure) => failure,
     }
 }

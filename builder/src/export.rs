@@ -1,6 +1,7 @@
 //! Layers and a config → an image in the store.
 //!
-//! The config is the base's with the stage's changes. History and diff_ids always agree: every reader
+//! The image is OCI's whatever the base is, and names the base's layers as they are. The config is the
+//! base's with the stage's changes. History and diff_ids always agree: every reader
 //! can count.
 
 use std::collections::BTreeMap;
@@ -8,8 +9,10 @@ use std::sync::Arc;
 
 use oxbox_layers::image::{Image, ImageError};
 use oxbox_layers::layer::Layer;
+use oxbox_layers::oci::config::ContainerConfig;
 use oxbox_layers::oci::{Config, Descriptor, History, MediaType, Raw, RootFs};
 use oxbox_layers::store::BlobStore;
+use serde_json::Map;
 
 use crate::plan::Plan;
 use crate::plan::graph::HistoryLine;
@@ -54,6 +57,8 @@ pub fn export(
     let config = Config {
         created: Some(created),
         history: Some(history),
+        config: stage.config.config.clone().map(without_unknown),
+        other: Map::new(),
         rootfs: RootFs {
             diff_ids: layers.iter().map(|layer: &Layer| layer.diff_id).collect(),
             ..RootFs::default()
@@ -63,6 +68,13 @@ pub fn export(
     let image = Image::assemble(Raw::write(config, MediaType::OCI_CONFIG), layers, BTreeMap::new())?;
     let manifest = image.write(store)?;
     Ok(Exported { manifest, config: image.config.descriptor() })
+}
+
+/// Takes away what no instruction can mean: Docker notes there (`Hostname`, `Image`, and one level up
+/// `container_config`) how it made the base, which is not true of the image on top. BuildKit does not
+/// pass it on either.
+fn without_unknown(config: ContainerConfig) -> ContainerConfig {
+    ContainerConfig { other: Map::new(), ..config }
 }
 
 /// Whether a line of history stands for a layer: a step that changed nothing made none.

@@ -16,7 +16,7 @@ use oxbox_builder::solve::Reuse;
 use oxbox_builder::{BuildError, DEFAULT_EPOCH, Exported, Fetch, FetchError, Fetched, Request, build};
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::Image;
-use oxbox_layers::oci::{Compressed, Descriptor, Kind, Platform, Reference};
+use oxbox_layers::oci::{Compressed, Config, Descriptor, Kind, MediaType, Platform, Raw, Reference};
 use oxbox_layers::store::Layout;
 use oxbox_layers::tar::{Entry, Reader};
 use oxbox_layers::validate::validate;
@@ -231,6 +231,53 @@ fn an_image_stands_on_another_whose_layers_stay_as_they_are() {
     let env = image.config.config.as_ref().unwrap().env.clone().unwrap();
     assert!(env.contains(&"BASE=1".to_owned()));
     assert_eq!(image.config.history_layers(), Some(3));
+}
+
+/// Names a base in the form that Docker pushes: its own media types, and fields that only it writes.
+fn docker_base(room: &Room) -> Image {
+    room.file("passwd", "app:x:7:8::/:\n")
+        .file("Dockerfile", "FROM scratch\nCOPY passwd /etc/passwd\nENV BASE=1\n");
+    let base = room.run(&room.request("localhost/oci")).0.unwrap();
+    let base = Image::load(&*room.store, &base.manifest).unwrap();
+    let mut config = serde_json::to_value(base.config.view()).unwrap();
+    config["container"] = "0123abcd".into();
+    config["docker_version"] = "20.10.24".into();
+    config["container_config"] = serde_json::json!({ "Cmd": ["/bin/sh", "-c", "#(nop) ENV BASE=1"] });
+    config["config"]["Hostname"] = "0123abcd".into();
+    config["config"]["Healthcheck"] = serde_json::json!({ "Test": ["CMD", "true"], "Retries": 3 });
+    let config: Config = serde_json::from_value(config).unwrap();
+    let config = Raw::write(config, MediaType::DOCKER_CONFIG);
+    let base = Image::assemble(config, base.layers, BTreeMap::new()).unwrap();
+    assert_eq!(base.layers[0].descriptor.media_type.as_str(), MediaType::DOCKER_LAYER_GZIP);
+    let manifest = base.write(&*room.store).unwrap();
+    assert_eq!(manifest.media_type.as_str(), MediaType::DOCKER_MANIFEST);
+    room.store.tag("localhost/docker:latest", &manifest).unwrap();
+    base
+}
+
+#[test]
+fn an_image_on_one_of_dockers_is_an_oci_image_of_the_same_layers() {
+    let room = Room::new();
+    let base = docker_base(&room);
+    room.file("a", "a");
+    for compression in [Compression::default(), Compression::ZSTD] {
+        room.file("Dockerfile", "FROM localhost/docker\nCOPY --chown=app a /a\n");
+        let request = Request { compression, ..room.request("localhost/test") };
+        let exported = room.run(&request).0.unwrap();
+        let faults = validate(&*room.store, &exported.manifest).faults;
+        assert!(faults.is_empty(), "{faults:?}");
+        let image = Image::load(&*room.store, &exported.manifest).unwrap();
+        assert_eq!(image.manifest.media_type().as_str(), MediaType::OCI_MANIFEST);
+        assert_eq!(image.config.media_type().as_str(), MediaType::OCI_CONFIG);
+        let types: Vec<_> = image.layers.iter().map(|layer| layer.descriptor.media_type.clone()).collect();
+        assert_eq!(types, [MediaType::OCI_LAYER_GZIP.into(), MediaType::oci_layer(compression.format())]);
+        assert_eq!(image.layers[0].descriptor.digest, base.layers[0].descriptor.digest);
+        let config = image.config.config.as_ref().unwrap();
+        assert_eq!(config.healthcheck.as_ref().unwrap().retries, Some(3));
+        assert!(config.env.as_ref().unwrap().contains(&"BASE=1".to_owned()));
+        // How the base was made says nothing of what stands on it.
+        assert!(image.config.other.is_empty() && config.other.is_empty(), "{:?}", image.config.view());
+    }
 }
 
 #[test]

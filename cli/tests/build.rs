@@ -13,26 +13,6 @@ use serde_json::json;
 use support::Oxbox;
 use support::image::{Picture, index};
 
-impl Oxbox {
-    /// Writes the Dockerfile of a context with one file in it.
-    fn dockerfile(&self, text: &str) -> &Self {
-        fs::create_dir_all(self.path("context")).unwrap();
-        fs::write(self.path("context/motd"), "hello\n").unwrap();
-        fs::write(self.path("context/Dockerfile"), text).unwrap();
-        self
-    }
-
-    /// An image that RUN works in: busybox alone, from Debian's static package.
-    fn busybox(&self) {
-        let busybox = fs::read("/bin/busybox").expect("busybox-static must be installed");
-        let mut picture = Picture::of("bin/busybox", &busybox).user("root");
-        for applet in ["sh", "cat", "sleep", "echo", "id", "touch"] {
-            picture = picture.link(&format!("bin/{applet}"), "busybox");
-        }
-        self.put("localhost/busybox:latest", &picture);
-    }
-}
-
 #[test]
 fn the_result_is_a_digest_and_a_name_in_the_store() {
     let oxbox = Oxbox::new();

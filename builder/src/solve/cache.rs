@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use oxbox_layers::layer::Layer;
 use oxbox_layers::oci::{Descriptor, DiffId, MediaType};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, ffi, params,
+};
 
 use super::Key;
 
@@ -50,6 +52,15 @@ pub struct CacheError {
     /// Why not.
     #[source]
     pub source: rusqlite::Error,
+}
+
+impl CacheError {
+    /// Whether the disk has no room left, which SQLite does not say in its text.
+    pub fn is_full(&self) -> bool {
+        let Some(error) = self.source.sqlite_error() else { return false };
+        // The second: shared memory is a file too, and cannot grow.
+        error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+    }
 }
 
 impl Cache {

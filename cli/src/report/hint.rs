@@ -7,7 +7,7 @@ use std::io;
 
 use oxbox_builder::BuildError;
 use oxbox_builder::context::find::FindError;
-use oxbox_builder::solve::SolveError;
+use oxbox_builder::solve::{CacheError, SolveError};
 use oxbox_copy::client::{AuthError, ClientError, CredentialsError, ExchangeError, Trouble};
 use oxbox_copy::location::{Location, LocationError};
 use oxbox_registry::StartError;
@@ -71,6 +71,9 @@ fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String
     {
         return error.hint().map(str::to_owned);
     }
+    if whole.is::<BuildError>() && is_full(link) {
+        return Some("the disk is full; `oxbox prune` removes what no image needs".to_owned());
+    }
     if let Some(BuildError::Find(FindError::NoDockerfile { .. })) = link.downcast_ref() {
         return Some("--file names one".to_owned());
     }
@@ -93,6 +96,21 @@ fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String
         return Some("copy it into the local store first".to_owned());
     }
     None
+}
+
+/// Whether there was no room on the disk. Errors that are shown as another's text are no links of their own.
+fn is_full(link: &(dyn Error + 'static)) -> bool {
+    let cache = match link.downcast_ref() {
+        Some(BuildError::Cache(error)) => Some(error),
+        Some(BuildError::Step { source, .. }) => match &**source {
+            SolveError::Cache(error) => Some(error),
+            _ => None,
+        },
+        _ => None,
+    };
+    let io = link.downcast_ref::<io::Error>();
+    cache.is_some_and(CacheError::is_full)
+        || io.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
 }
 
 fn local(error: &LocalError) -> Option<String> {

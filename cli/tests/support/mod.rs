@@ -4,10 +4,12 @@
 //! Oxbox::new()              a temporary OXBOX_ROOT and HOME         .run([…]) ─▶ Ran { code, stdout, stderr }
 //! image::Picture::of(…)     layers and a config, made by hand       .store(&layout) ─▶ descriptor
 //! .serve()                  `oxbox serve` on a free port, until dropped
+//! disk::Disk::mount(…)      a small filesystem, to be filled
 //! ```
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+pub(crate) mod disk;
 pub(crate) mod image;
 pub(crate) mod server;
 
@@ -61,6 +63,24 @@ impl Oxbox {
         let image = picture.store(&layout);
         layout.tag(name, &image).unwrap();
         image
+    }
+
+    /// Writes the Dockerfile of a context with one file in it.
+    pub(crate) fn dockerfile(&self, text: &str) -> &Self {
+        std::fs::create_dir_all(self.path("context")).unwrap();
+        std::fs::write(self.path("context/motd"), "hello\n").unwrap();
+        std::fs::write(self.path("context/Dockerfile"), text).unwrap();
+        self
+    }
+
+    /// An image that RUN works in: busybox alone, from Debian's static package.
+    pub(crate) fn busybox(&self) {
+        let busybox = std::fs::read("/bin/busybox").expect("busybox-static must be installed");
+        let mut picture = image::Picture::of("bin/busybox", &busybox).user("root");
+        for applet in ["sh", "cat", "sleep", "echo", "id", "touch"] {
+            picture = picture.link(&format!("bin/{applet}"), "busybox");
+        }
+        self.put("localhost/busybox:latest", &picture);
     }
 
     /// The binary in an environment without anybody's configuration.

@@ -9,10 +9,9 @@ use std::sync::Arc;
 
 use oxbox_layers::image::{Image, ImageError};
 use oxbox_layers::layer::Layer;
-use oxbox_layers::oci::config::ContainerConfig;
 use oxbox_layers::oci::{Config, Descriptor, History, MediaType, Raw, RootFs};
 use oxbox_layers::store::BlobStore;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::plan::Plan;
 use crate::plan::graph::HistoryLine;
@@ -57,8 +56,7 @@ pub fn export(
     let config = Config {
         created: Some(created),
         history: Some(history),
-        config: stage.config.config.clone().map(without_unknown),
-        other: Map::new(),
+        other: true_of_any(&stage.config.other),
         rootfs: RootFs {
             diff_ids: layers.iter().map(|layer: &Layer| layer.diff_id).collect(),
             ..RootFs::default()
@@ -70,11 +68,17 @@ pub fn export(
     Ok(Exported { manifest, config: image.config.descriptor() })
 }
 
-/// Takes away what no instruction can mean: Docker notes there (`Hostname`, `Image`, and one level up
-/// `container_config`) how it made the base, which is not true of the image on top. BuildKit does not
-/// pass it on either.
-fn without_unknown(config: ContainerConfig) -> ContainerConfig {
-    ContainerConfig { other: Map::new(), ..config }
+/// What Docker notes at the top of a config of how it made this very image; not true of one on top.
+const NOTES: [&str; 6] = ["container", "container_config", "docker_version", "id", "parent", "throwaway"];
+
+/// Returns the base's fields that nobody here knows, as every edit keeps them, without Docker's notes.
+fn true_of_any(other: &Map<String, Value>) -> Map<String, Value> {
+    let is_note = |name: &String| NOTES.contains(&name.as_str());
+    other
+        .iter()
+        .filter(|(name, _)| !is_note(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// Whether a line of history stands for a layer: a step that changed nothing made none.

@@ -125,12 +125,13 @@ impl<S: Source, D: Destination> Walk<'_, S, D> {
                 return Ok(());
             }
             let walk = &*self;
-            let documents: Vec<Option<Document>> = stream::iter(&level)
-                .map(|child| walk.fetch(child))
+            // Each future owns its descriptor: of futures that borrow it the compiler does not believe
+            // that they may be sent to another thread.
+            let documents: Vec<Option<Document>> = stream::iter(std::mem::take(&mut level))
+                .map(|child| async move { walk.fetch(&child).await })
                 .buffered(FETCHES_AT_ONCE)
                 .try_collect()
                 .await?;
-            level.clear();
             for document in documents.into_iter().flatten() {
                 self.bytes += document.bytes().len() as u64;
                 if self.bytes > MAX_TOTAL_BYTES {

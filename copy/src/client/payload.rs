@@ -80,6 +80,11 @@ impl Payload {
         }
     }
 
+    /// Whether it is content that could be sent again after a part of it went out.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self, Self::Bytes { bytes, .. } if !bytes.is_empty())
+    }
+
     /// Whether it must not reach another origin.
     pub(crate) fn is_secret(&self) -> bool {
         matches!(self, Self::Bytes { secret: Secrecy::Secret, .. })

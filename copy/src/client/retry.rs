@@ -16,6 +16,8 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 
+use super::ClientError;
+
 /// How often and how patiently requests are repeated.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -98,6 +100,17 @@ impl Policy {
             Some(wait) => Verdict::Again(wait),
             None => Verdict::Again(self.backoff(tried, clock)),
         }
+    }
+
+    /// Returns how long to wait before the whole of something is done again after the `tried`-th try;
+    /// `None` if that is of no use.
+    pub(crate) fn wait_after(&self, error: &ClientError, tried: u32, clock: &dyn Clock) -> Option<Duration> {
+        let asked = match error {
+            ClientError::Refused { retry_after, .. } => retry_after.map(Duration::from_secs),
+            _ => None,
+        };
+        let wait = asked.unwrap_or_else(|| self.backoff(tried, clock));
+        (error.is_transient() && tried < self.tries && wait <= self.longest_wait).then_some(wait)
     }
 
     /// Returns how long to wait after the `tried`-th failure.

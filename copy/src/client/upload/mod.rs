@@ -128,17 +128,24 @@ impl Repository {
     ) -> Result<(), ClientError> {
         let digest = &descriptor.digest;
         let bytes = self.collect(descriptor, content).await?;
-        let session = self.session_or_new(session).await?;
-        match self.finish(&session.location, digest, Payload::bytes(bytes.clone())).await {
-            // The session may be one that a mount left long ago.
-            Err(error) if error.is_transient() => {
-                let session = self.start_upload().await?;
-                self.finish(&session.location, digest, Payload::bytes(bytes)).await
+        let mut session = self.session_or_new(session).await?;
+        let mut tried = 1;
+        loop {
+            let sent = self.finish(&session.location, digest, Payload::bytes(bytes.clone())).await;
+            let Err(error) = sent else { return Ok(()) };
+            let wait = self.host.policy.wait_after(&error, tried, &*self.host.clock);
+            match wait {
+                // A broken connection is how a body too large looks, but that of the first try may be
+                // an accident.
+                _ if error.asks_for_chunks() && (tried > 1 || wait.is_none()) => {
+                    return self.push_chunks(&session, descriptor, stream::iter([Ok(bytes)]).boxed()).await;
+                }
+                None => return Err(error),
+                Some(wait) => self.host.clock.sleep(wait).await,
             }
-            Err(error) if error.asks_for_chunks() => {
-                self.push_chunks(&session, descriptor, stream::iter([Ok(bytes)]).boxed()).await
-            }
-            result => result,
+            // The old one may hold a part of the content, or be what a mount left long ago.
+            session = self.start_upload().await?;
+            tried += 1;
         }
     }
 

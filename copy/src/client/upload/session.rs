@@ -86,6 +86,9 @@ impl Repository {
     }
 
     /// Closes an upload under its digest, with the whole content or after all of it was sent.
+    ///
+    /// Content goes into a session once: registries keep what came of a body that broke off, and would
+    /// append a second one to it. Whoever has the bytes still starts another session.
     pub(super) async fn finish(
         &self,
         location: &Url,
@@ -93,6 +96,9 @@ impl Repository {
         payload: Payload,
     ) -> Result<(), ClientError> {
         let mut call = self.upload_call(Method::PUT, &with_digest(location, digest));
+        if payload.is_held() {
+            call.repeat = Repeat::Never;
+        }
         call.payload = payload;
         call.headers.insert(header::CONTENT_TYPE, OCTETS);
         let response = self.host.call(&call).await?;

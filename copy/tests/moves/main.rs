@@ -5,6 +5,7 @@
 mod archives;
 mod damage;
 mod docker;
+mod hostile;
 mod peers;
 mod place;
 mod round_trips;

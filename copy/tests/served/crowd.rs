@@ -71,7 +71,12 @@ impl Crowd {
         for (_, named) in successors(&document) {
             let is_there = whole(repository, named).await;
             let disturbed = before.is_none() || self.undisturbed(number) != before;
-            assert!(is_there || disturbed, "{} names {}, which is not there", document.digest(), named.digest);
+            assert!(
+                is_there || disturbed,
+                "{} names {}, which is not there",
+                document.digest(),
+                named.digest
+            );
         }
     }
 

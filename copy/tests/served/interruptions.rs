@@ -15,9 +15,7 @@ use oxbox_testdata::image::{Blobs, Family, Hash, Layer};
 use tokio::sync::Notify;
 
 use crate::proxy::proxy;
-use crate::setting::{
-    Served, chain, client, content, copied, options, places, push_blob, repository, tag,
-};
+use crate::setting::{Served, chain, client, content, copied, options, places, push_blob, repository, tag};
 
 /// Larger than what sockets hold, so that a stopped reader stops the writer.
 const LARGE: usize = 24 * 1024 * 1024;
@@ -49,7 +47,8 @@ impl Source for Pausing {
         if descriptor.size < LARGE as u64 || self.pause.used.swap(true, Ordering::SeqCst) {
             return Ok(stream);
         }
-        let (pause, fault, subject) = (Arc::clone(&self.pause), stream.fault(), Subject::Blob(descriptor.digest));
+        let (pause, fault, subject) =
+            (Arc::clone(&self.pause), stream.fault(), Subject::Blob(descriptor.digest));
         let mut passed = 0;
         let paused = stream.then(move |piece| {
             let before = passed;

@@ -105,7 +105,8 @@ pub fn layer(bytes: &[u8]) -> Descriptor {
     Descriptor::of(MediaType::OCI_LAYER, bytes)
 }
 
-pub const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+pub const CONFIG: &[u8] =
+    br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
 
 pub fn image(layers: &[Bytes]) -> Document {
     let config = Descriptor::of(MediaType::OCI_CONFIG, CONFIG);

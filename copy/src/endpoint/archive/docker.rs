@@ -11,6 +11,7 @@
 //!
 //! Docker image specification v1.3, "Combined Image JSON + Filesystem Changeset Format"
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -21,16 +22,13 @@ use oxbox_layers::oci::{
 use serde::Deserialize;
 
 use super::contents::{Contents, Section};
-use super::{ArchiveSource, blob_path, is_whole, layout_index, listed_document, open_contents};
+use super::{ArchiveSource, MAX_NESTED, blob_path, is_whole, layout_index, listed_document, open_contents};
 use crate::endpoint::document_bytes::{malformed, read};
 use crate::endpoint::{EndpointError, FileError, Subject};
 use crate::location::{Location, Pick};
 
 /// Bytes of one layer once it is decompressed: larger ones run into limits of every runtime.
 const MAX_LAYER_BYTES: u64 = 1 << 40;
-/// Indexes within indexes of a layout; nobody nests more than two.
-const MAX_NESTED: usize = 8;
-
 /// One image of `manifest.json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -146,34 +144,44 @@ fn names(items: &[Item]) -> String {
 /// An index is taken whole where it is whole: Docker lists the platforms that it did not save, too.
 fn in_layout(contents: &Contents, config: &Digest, place: &str) -> Result<Option<Descriptor>, EndpointError> {
     let Some(index) = layout_index(contents, place)? else { return Ok(None) };
+    let mut search = Search { contents, config, place, seen: HashSet::new() };
     for entry in &index.manifests {
-        if let Some(found) = holder(contents, entry, config, place, MAX_NESTED)? {
+        if let Some(found) = search.holder(entry, MAX_NESTED)? {
             return Ok(Some(found));
         }
     }
     Ok(None)
 }
 
-fn holder(
-    contents: &Contents,
-    entry: &Descriptor,
-    config: &Digest,
-    place: &str,
-    depth: usize,
-) -> Result<Option<Descriptor>, EndpointError> {
-    let Some(document) = listed_document(contents, entry, place)? else { return Ok(None) };
-    let here = Descriptor::new(entry.media_type.clone(), entry.digest, entry.size);
-    match &document {
-        Document::Manifest(manifest) if manifest.config.digest != *config => Ok(None),
-        Document::Manifest(_) => Ok(is_whole(contents, &document, place).then_some(here)),
-        Document::Index(_) if depth == 0 => Ok(None),
-        Document::Index(index) => {
-            for child in &index.manifests {
-                if let Some(found) = holder(contents, child, config, place, depth - 1)? {
-                    return Ok(Some(if is_whole(contents, &document, place) { here } else { found }));
+/// A search for the document that a config belongs to.
+struct Search<'a> {
+    contents: &'a Contents,
+    config: &'a Digest,
+    place: &'a str,
+    /// Looked at, in vain: indexes may list the same one any number of times, on every level.
+    seen: HashSet<Digest>,
+}
+
+impl Search<'_> {
+    fn holder(&mut self, entry: &Descriptor, depth: usize) -> Result<Option<Descriptor>, EndpointError> {
+        if !self.seen.insert(entry.digest) {
+            return Ok(None);
+        }
+        let Some(document) = listed_document(self.contents, entry, self.place)? else { return Ok(None) };
+        let here = Descriptor::new(entry.media_type.clone(), entry.digest, entry.size);
+        match &document {
+            Document::Manifest(manifest) if manifest.config.digest != *self.config => Ok(None),
+            Document::Manifest(_) => Ok(is_whole(self.contents, entry, self.place).then_some(here)),
+            Document::Index(_) if depth == 0 => Ok(None),
+            Document::Index(index) => {
+                for child in &index.manifests {
+                    if let Some(found) = self.holder(child, depth - 1)? {
+                        let is_whole = is_whole(self.contents, entry, self.place);
+                        return Ok(Some(if is_whole { here } else { found }));
+                    }
                 }
+                Ok(None)
             }
-            Ok(None)
         }
     }
 }

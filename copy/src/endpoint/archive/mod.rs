@@ -14,7 +14,7 @@ mod contents;
 mod destination;
 mod docker;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -33,6 +33,9 @@ use crate::location::{Location, Pick};
 
 pub use destination::{ArchiveDestination, Names};
 pub use docker::open_docker_archive;
+
+/// Indexes within indexes of a layout; nobody nests more than two.
+const MAX_NESTED: usize = 8;
 
 /// An image in an archive, to be read.
 #[derive(Debug)]
@@ -210,15 +213,31 @@ fn listed_document(
     Ok(Document::parse_with(bytes, Some(&entry.media_type), entry.digest.algorithm()).ok())
 }
 
-/// Whether a document and all that it names are in the archive.
-fn is_whole(contents: &Contents, document: &Document, place: &str) -> bool {
-    successors(document).into_iter().all(|(role, named)| match role {
-        Role::Child => listed_document(contents, named, place)
-            .is_ok_and(|child| child.is_some_and(|child| is_whole(contents, &child, place))),
-        Role::Config | Role::Layer => {
-            contents.find(&blob_path(&named.digest)).is_some_and(|section| section.size == named.size)
+/// Whether a document and all that it names are in the archive. Indexes nested deeper than
+/// [`MAX_NESTED`] count as missing.
+fn is_whole(contents: &Contents, root: &Descriptor, place: &str) -> bool {
+    let mut waiting = vec![(root.clone(), 0)];
+    // The same documents may be named any number of times, on every level.
+    let mut seen = HashSet::new();
+    while let Some((entry, depth)) = waiting.pop() {
+        let Ok(Some(document)) = listed_document(contents, &entry, place) else { return false };
+        for (role, named) in successors(&document) {
+            match role {
+                Role::Child if depth == MAX_NESTED => return false,
+                Role::Child if seen.insert((named.digest, named.size)) => {
+                    waiting.push((named.clone(), depth + 1));
+                }
+                Role::Child => {}
+                Role::Config | Role::Layer => {
+                    let section = contents.find(&blob_path(&named.digest));
+                    if section.is_none_or(|section| section.size != named.size) {
+                        return false;
+                    }
+                }
+            }
         }
-    })
+    }
+    true
 }
 
 /// `blobs/sha256/<hex>`

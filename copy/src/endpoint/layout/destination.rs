@@ -1,5 +1,6 @@
 //! A layout as destination: blobs first, the entry of `index.json` last.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -166,7 +167,12 @@ fn write_document(layout: &Layout, document: &Document) -> Result<(), StoreError
 /// then written again.
 fn is_whole(layout: &Layout, root: &Descriptor) -> Result<bool, StoreError> {
     let mut waiting = vec![root.clone()];
+    // Indexes may name the same one any number of times, on every level.
+    let mut seen = HashSet::new();
     while let Some(descriptor) = waiting.pop() {
+        if !seen.insert((descriptor.digest, descriptor.size)) {
+            continue;
+        }
         if layout.stat(&descriptor.digest)? != Some(descriptor.size) {
             return Ok(false);
         }

@@ -14,7 +14,7 @@ use super::names::{Entries, name_of};
 use super::verify::{ReadError, read_document};
 use super::{Layout, StoreError};
 use crate::oci::graph::{self, Role};
-use crate::oci::{Descriptor, Digest, Document, Kind};
+use crate::oci::{Descriptor, Digest, Document, Kind, MediaType};
 
 /// Why it cannot be told what a layout's entries need.
 #[derive(Debug, thiserror::Error)]
@@ -37,21 +37,29 @@ pub enum ReachError {
 struct Walk<'a> {
     layout: &'a Layout,
     seen: HashSet<Digest>,
+    /// Documents whose parts are seen, or will be.
+    followed: HashSet<Digest>,
+    /// What was named how: the same blob may be somebody's layer first and a child later.
+    asked: HashSet<(Digest, bool, MediaType)>,
 }
 
 impl<'a> Walk<'a> {
     fn of(layout: &'a Layout) -> Self {
-        Self { layout, seen: HashSet::new() }
+        Self { layout, seen: HashSet::new(), followed: HashSet::new(), asked: HashSet::new() }
     }
 
     /// Marks all that one entry reaches.
     fn follow(&mut self, entry: &Descriptor) -> Result<(), ReachError> {
         let mut waiting = vec![(Role::Child, entry.clone())];
         while let Some((role, descriptor)) = waiting.pop() {
-            if !self.seen.insert(descriptor.digest) {
+            let digest = descriptor.digest;
+            self.seen.insert(digest);
+            let asked = (digest, role == Role::Child, descriptor.media_type.clone());
+            if self.followed.contains(&digest) || !self.asked.insert(asked) {
                 continue;
             }
             let Some(document) = read(self.layout, role, &descriptor)? else { continue };
+            self.followed.insert(digest);
             waiting.extend(graph::successors(&document).into_iter().map(|(role, to)| (role, to.clone())));
             waiting.extend(document.subject().map(|subject| (Role::Child, subject.clone())));
         }

@@ -68,6 +68,24 @@ fn what_a_name_reaches_stays_and_the_rest_goes() {
 }
 
 #[test]
+fn a_manifest_that_is_also_somebodys_layer_keeps_its_own_layers() {
+    for manifest_first in [true, false] {
+        let idle = Idle::new();
+        let image = idle.image(b"kept layer", None);
+        let as_layer = Descriptor { media_type: "application/octet-stream".into(), ..image.clone() };
+        let config = idle.put(MediaType::OCI_EMPTY, b"{}");
+        let raw = Raw::write(Manifest::of_image(config, vec![as_layer]), MediaType::OCI_MANIFEST);
+        let holder = idle.put(MediaType::OCI_MANIFEST, raw.bytes());
+        let children = if manifest_first { vec![image, holder] } else { vec![holder, image] };
+        let index = Raw::write(Index::of(children), MediaType::OCI_INDEX);
+        idle.put(MediaType::OCI_INDEX, index.bytes());
+        idle.open().tag("app", &index.descriptor()).unwrap();
+        idle.open().sweep(Sweep::Remove).unwrap();
+        assert!(idle.holds(b"kept layer"), "manifest first: {manifest_first}");
+    }
+}
+
+#[test]
 fn a_dry_run_removes_nothing_and_tells_the_same() {
     let idle = Idle::new();
     idle.put(MediaType::OCI_LAYER, b"spare");

@@ -72,7 +72,8 @@ fn host_of(domain: &str) -> &str {
 
 /// Whether a host, as URLs write it, is this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
+    // A dot at the end says only that nothing is to be searched for.
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     host == "localhost" || host.ends_with(".localhost") || literal(&host).is_some_and(|ip| ip.is_loopback())
 }
 
@@ -123,7 +124,15 @@ mod tests {
 
     #[test]
     fn the_metadata_service_is_inward() {
-        for host in ["169.254.169.254", "127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"] {
+        for host in [
+            "169.254.169.254",
+            "127.0.0.1",
+            "localhost",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "0.0.0.0",
+            "localhost.",
+        ] {
             assert!(is_inward(host), "{host}");
         }
         assert!(!is_inward("10.0.0.1"));

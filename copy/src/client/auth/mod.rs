@@ -100,6 +100,12 @@ pub enum AuthError {
         /// Its address, cut.
         realm: String,
     },
+    /// A registry elsewhere names a token server on this machine.
+    #[error("token server {realm:?} is an address of this machine, and the registry is elsewhere")]
+    InwardRealm {
+        /// Its address, cut.
+        realm: String,
+    },
     /// The token server's address is none.
     #[error("{realm:?} is not the address of a token server")]
     BrokenRealm {

@@ -21,6 +21,7 @@ use super::challenge::Bearer;
 use super::{AuthError, Scope, basic};
 use crate::client::answer::{self, Place};
 use crate::client::exchange::{Outgoing, Route, exchange};
+use crate::client::hosts::is_inward;
 use crate::client::payload::Payload;
 use crate::client::{Credentials, Found, Secret};
 
@@ -61,10 +62,15 @@ struct Answer {
 /// # Errors
 ///
 /// [`AuthError::InsecureRealm`] if the registry is spoken to over HTTPS and its token server would
-/// not be: the password would cross the network in the clear.
+/// not be: the password would cross the network in the clear. [`AuthError::InwardRealm`] if a registry
+/// elsewhere sends us to our own machine, or to what hands out credentials beside it.
 pub(crate) fn realm_of(bearer: &Bearer, registry: &Url) -> Result<Url, AuthError> {
     let cut = || bearer.realm.chars().take(160).collect::<String>();
     let realm = registry.join(&bearer.realm).map_err(|_| AuthError::BrokenRealm { realm: cut() })?;
+    let inward = |url: &Url| url.host_str().is_some_and(is_inward);
+    if inward(&realm) && !inward(registry) {
+        return Err(AuthError::InwardRealm { realm: cut() });
+    }
     match realm.scheme() {
         "https" => Ok(realm),
         "http" if registry.scheme() == "http" => Ok(realm),
@@ -188,5 +194,18 @@ mod tests {
         assert!(matches!(result, Err(AuthError::InsecureRealm { .. })));
         assert!(matches!(realm_of(&bearer("ftp://q.io/"), &registry), Err(AuthError::BrokenRealm { .. })));
         assert!(realm_of(&bearer("http://localhost/t"), &"http://localhost/".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_registry_elsewhere_cannot_name_a_token_server_on_our_own_machine() {
+        let registry = "https://q.io/".parse().unwrap();
+        for realm in ["https://127.0.0.1/t", "https://localhost./t", "https://169.254.169.254/t", "//[::1]/t"]
+        {
+            let result = realm_of(&bearer(realm), &registry);
+            assert!(matches!(result, Err(AuthError::InwardRealm { .. })), "{realm}");
+        }
+        assert!(realm_of(&bearer("https://10.0.0.1/t"), &registry).is_ok());
+        let own = "http://127.0.0.1:5000/".parse().unwrap();
+        assert!(realm_of(&bearer("http://127.0.0.1:5001/t"), &own).is_ok());
     }
 }

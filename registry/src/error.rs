@@ -41,7 +41,7 @@ pub enum Error {
     #[error("manifest is larger than {MAX_MANIFEST_BYTES} bytes")]
     ManifestTooLarge,
     /// The manifest names what the repository does not have.
-    #[error("{} blobs or manifests that are named are not in the repository", .digests.len())]
+    #[error("{} or more blobs or manifests that are named are not in the repository", .digests.len())]
     ManifestBlobUnknown {
         /// What is missing.
         digests: Vec<Digest>,

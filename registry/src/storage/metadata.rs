@@ -189,12 +189,17 @@ pub enum Need {
     Optional,
 }
 
+/// The most missing digests that a refusal names. A manifest of 4 MiB may name forty thousand, and all
+/// who write wait while they are looked up. No image that runs has so many layers.
+pub const MAX_MISSING: usize = 256;
+
 /// What became of a manifest that should be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Put {
     /// It is there, and so are its tags.
     Done,
-    /// These are not in the repository; nothing was stored.
+    /// These are not in the repository, and perhaps others beside the first [`MAX_MISSING`]; nothing was
+    /// stored.
     Missing(Vec<Digest>),
     /// A blob has another size than the manifest promises; nothing was stored.
     WrongSize {

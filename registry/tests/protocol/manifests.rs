@@ -3,7 +3,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
-use oxbox_layers::oci::{Algorithm, Descriptor, Digest, Index, MediaType, Raw};
+use oxbox_layers::oci::{Algorithm, Descriptor, Digest, Index, Manifest, MediaType, Raw};
 use oxbox_registry::SparseIndexes;
 
 use crate::fixture::{Fixture, image, image_manifest, refusal};
@@ -70,6 +70,17 @@ async fn a_manifest_without_its_blobs_names_each_that_is_missing() {
     }
     assert_eq!(missing.len(), 2);
     assert_eq!(registry.ask("GET /v2/a/manifests/v1").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_manifest_without_thousands_of_blobs_is_told_of_some() {
+    let registry = Fixture::new();
+    let config = Descriptor::of(MediaType::OCI_CONFIG, b"{}");
+    let layer = |number: u32| Descriptor::of(MediaType::OCI_LAYER, &number.to_be_bytes());
+    let manifest = Manifest::of_image(config, (0..20_000).map(layer).collect());
+    let answer = registry.put("a", "v1", &Raw::write(manifest, MediaType::OCI_MANIFEST)).await;
+    assert_eq!(answer.refusal(), refusal(400, "MANIFEST_BLOB_UNKNOWN"));
+    assert_eq!(answer.json()["errors"].as_array().unwrap().len(), 256);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Manifests and the names they go by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -15,8 +15,8 @@ use super::rows::{Text, kind, not_json, now, repo, repo_or_new, signed, unsigned
 use crate::name::{ManifestReference, Repository, Tag};
 use crate::storage::BlobKey;
 use crate::storage::metadata::{
-    Answer, BlobRecord, Edge, Found, ManifestRecord, Manifests, Need, NewManifest, Put, Referrer,
-    ReferrersPage, WantedReferrers,
+    Answer, BlobRecord, Edge, Found, MAX_MISSING, ManifestRecord, Manifests, Need, NewManifest, Put,
+    Referrer, ReferrersPage, WantedReferrers,
 };
 
 impl Manifests for Sqlite {
@@ -109,7 +109,11 @@ fn put(db: &Connection, repository: &Repository, new: &NewManifest) -> rusqlite:
         return Ok(Put::ConditionFailed);
     }
     let mut missing = Vec::new();
+    let mut seen = HashSet::new();
     for edge in new.edges.iter().filter(|edge| edge.need == Need::Required) {
+        if !seen.insert((edge.child, edge.size, kind(edge.role))) {
+            continue;
+        }
         match repo.map(|repo| size_of(db, repo, edge)).transpose()?.flatten() {
             None if missing.contains(&edge.child) => {}
             None => missing.push(edge.child),
@@ -117,6 +121,9 @@ fn put(db: &Connection, repository: &Repository, new: &NewManifest) -> rusqlite:
                 return Ok(Put::WrongSize { digest: edge.child, promised: edge.size, actual });
             }
             Some(_) => {}
+        }
+        if missing.len() == MAX_MISSING {
+            break;
         }
     }
     if !missing.is_empty() {

@@ -64,7 +64,7 @@ pub(crate) async fn handle(registry: Arc<Registry>, request: http::Request<Body>
     let mut body = Incoming::new(&parts.headers, body, connection, registry.idle, registry.stopping());
     let routed = route(&parts.method, parts.uri.path(), parts.uri.query());
     let is_head = parts.method == Method::HEAD;
-    let writes = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+    let writes = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     let call = Call { registry, method: parts.method, headers: parts.headers };
     let run = async move {
         let turn = if writes { Some(call.registry.write_turn().await) } else { None };

@@ -221,6 +221,24 @@ async fn a_cancelled_session_is_gone() {
 }
 
 #[tokio::test]
+async fn a_cancellation_is_carried_out_though_its_client_goes_away() {
+    let registry = Fixture::new();
+    let session = registry.session("a").await;
+    registry.send(&format!("PATCH {session}"), &[], "bytes").await;
+    let line = format!("DELETE {session}");
+    let mut asked = Box::pin(registry.ask(&line));
+    assert!(futures_util::poll!(&mut asked).is_pending());
+    drop(asked);
+    let gone = async {
+        while uploads(&registry) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.unwrap();
+    assert_eq!(registry.ask(&format!("GET {session}")).await.status, 404);
+}
+
+#[tokio::test]
 async fn a_session_belongs_to_its_repository() {
     let registry = Fixture::new();
     let session = registry.session("a").await.replace("/v2/a/", "/v2/b/");

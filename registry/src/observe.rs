@@ -16,6 +16,10 @@ use http::{HeaderMap, Method, StatusCode};
 /// The longest part of a client's name that is logged.
 const AGENT_CHARACTERS: usize = 120;
 
+/// The longest part of a path that is logged: the longest name, with the longest digest, percent-encoded
+/// here and there. A request line may hold a quarter of a megabyte.
+const PATH_CHARACTERS: usize = 512;
+
 /// A request being answered.
 #[derive(Debug)]
 pub(crate) struct Access {
@@ -32,7 +36,13 @@ impl Access {
         let agent = headers.get(USER_AGENT).map_or(String::new(), |agent| {
             String::from_utf8_lossy(agent.as_bytes()).chars().take(AGENT_CHARACTERS).collect()
         });
-        Self { method: method.clone(), path: path.to_owned(), agent, peer, started: Instant::now() }
+        Self {
+            method: method.clone(),
+            path: path.chars().take(PATH_CHARACTERS).collect(),
+            agent,
+            peer,
+            started: Instant::now(),
+        }
     }
 
     /// Writes the line.

@@ -236,7 +236,8 @@ fn failed(place: &Place, payload: &Payload, error: reqwest::Error) -> ExchangeEr
 }
 
 impl Route {
-    fn client(&self, url: &Url) -> Result<reqwest::Client, StackError> {
+    /// Returns the connections to an address.
+    pub(crate) fn client(&self, url: &Url) -> Result<reqwest::Client, StackError> {
         let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
         let own = self.cert_dir.as_ref().filter(|(host, _)| host == authority);
         self.stack.client(url, self.trust, own.map(|(_, dir)| dir.as_path()))

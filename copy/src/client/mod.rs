@@ -47,6 +47,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use oxbox_layers::oci::Reference;
+use url::{Position, Url};
 
 pub use self::answer::Said;
 pub use self::auth::{Access, AuthError};
@@ -160,7 +161,7 @@ impl Client {
 
     fn parts(&self, domain: &str) -> HostParts {
         let settings = &self.settings;
-        let own_certs = settings.cert_dir.clone().map(|dir| (api_authority(domain).to_owned(), dir));
+        let own_certs = settings.cert_dir.clone().map(|dir| (as_urls_write(api_authority(domain)), dir));
         HostParts {
             domain: domain.to_owned(),
             route: Route {
@@ -177,6 +178,12 @@ impl Client {
     }
 }
 
+/// Host and port as URLs write them: lowercase, and without the port that HTTPS has anyway.
+fn as_urls_write(authority: &str) -> String {
+    let url = format!("https://{authority}/").parse::<Url>();
+    url.map_or_else(|_| authority.to_owned(), |url| url[Position::BeforeHost..Position::AfterPort].to_owned())
+}
+
 impl Repository {
     /// Returns the registry's host and port.
     pub fn domain(&self) -> &str {
@@ -190,5 +197,30 @@ impl Repository {
 
     fn scopes(&self) -> Vec<Scope> {
         vec![Scope::repository(&self.path, self.access)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{Client, Settings, StackError};
+    use crate::config::Environment;
+
+    #[test]
+    fn a_cert_dir_is_the_registrys_however_its_host_and_port_are_spelled() {
+        let dir = tempfile::tempdir().unwrap();
+        // Who looks at this one notices.
+        fs::write(dir.path().join("half.key"), "").unwrap();
+        let nobody = Environment::default();
+        let settings = Settings { cert_dir: Some(dir.path().to_owned()), ..Settings::new(&nobody) };
+        let client = Client::new(&nobody, settings);
+        for domain in ["q.io", "q.io:443", "Q.io", "q.io:5000", "[::1]:443", "docker.io"] {
+            let route = client.parts(domain).route;
+            let api = if domain == "docker.io" { "registry-1.docker.io" } else { domain };
+            let pool = route.client(&format!("https://{api}/v2/").parse().unwrap());
+            assert!(matches!(pool, Err(StackError::Certs(_))), "{domain}");
+            assert!(route.client(&"https://cdn.io/blob".parse().unwrap()).is_ok(), "{domain}");
+        }
     }
 }

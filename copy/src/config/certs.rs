@@ -70,10 +70,16 @@ impl CertDirs {
         Self { roots: user.into_iter().chain(system).collect() }
     }
 
-    /// Returns the directory for `host[:port]`, spelled as the reference spells it.
+    /// Returns the directory for `host[:port]`, as URLs write it: also one that is spelled with HTTPS's
+    /// own port, as its reference may be.
     pub fn find(&self, authority: &str) -> Option<PathBuf> {
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+        let spelled = (!has_port).then(|| format!("{authority}:443"));
+        let names = [Some(authority), spelled.as_deref()];
+        let dirs =
+            names.into_iter().flatten().flat_map(|name| self.roots.iter().map(move |root| root.join(name)));
         // What cannot be looked into is skipped: other users' directories are no concern of ours.
-        self.roots.iter().map(|root| root.join(authority)).find(|dir| dir.is_dir())
+        dirs.into_iter().find(|dir: &PathBuf| dir.is_dir())
     }
 }
 
@@ -157,6 +163,19 @@ mod tests {
         fs::create_dir_all(&containers).unwrap();
         assert_eq!(dirs.find("q.io:5000"), Some(containers));
         assert_eq!(dirs.find("q.io"), None);
+    }
+
+    #[test]
+    fn a_directory_may_be_spelled_with_the_port_that_https_has_anyway() {
+        let dir = TempDir::new().unwrap();
+        let [bare, spelled] =
+            ["q.io", "q.io:443"].map(|name| dir.path().join("etc/docker/certs.d").join(name));
+        fs::create_dir_all(&spelled).unwrap();
+        let dirs = CertDirs::new(&environment(dir.path()));
+        assert_eq!(dirs.find("q.io"), Some(spelled));
+        fs::create_dir_all(&bare).unwrap();
+        assert_eq!(dirs.find("q.io"), Some(bare));
+        assert_eq!(dirs.find("[::1]"), None);
     }
 
     #[test]

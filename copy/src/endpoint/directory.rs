@@ -190,6 +190,8 @@ impl Destination for DirectoryDestination {
             staging.write(MANIFEST_FILE, &mut &root.bytes()[..], &Subject::Image, &place)?;
             let version = format!("{VERSION_START}{}\n", staging.minor_version());
             staging.write(VERSION_FILE, &mut version.as_bytes(), &Subject::Image, &place)?;
+            // Once more: somebody may have put other things there while the copy ran.
+            check_replaceable(&path, &place)?;
             swap(staging.directory.path(), &path)
                 .map_err(|error| EndpointError::file(Subject::Image, place, error))
         })

@@ -284,3 +284,19 @@ async fn a_large_blob_takes_little_memory() {
     let grown = peak_memory() - before;
     assert!(grown < 32 << 10, "{grown} KiB more than before");
 }
+
+#[tokio::test]
+async fn files_that_came_into_a_directory_during_the_copy_are_not_lost() {
+    let place = Place::new();
+    prepare(&place);
+    let notes = place.join("to/notes.txt");
+    let path = notes.clone();
+    let progress = Arc::new(move |event| {
+        if let Event::Planned { .. } = event {
+            fs::write(&path, "mine").unwrap();
+        }
+    });
+    let error = place.copy_telling("oci:{}/good", "dir:{}/to", progress).await.unwrap_err();
+    assert!(chain(&error).contains("not empty"), "{}", chain(&error));
+    assert_eq!(fs::read(notes).unwrap(), b"mine");
+}

@@ -133,7 +133,7 @@ impl Host {
 
     /// Sends a request once for every challenge it meets.
     async fn call_once(&self, call: &Call, base: &Url, grant: &Grant<'_>) -> Result<Response, ClientError> {
-        let url = self.address(call, base)?;
+        let url = Self::address(call, base);
         let own = url.origin() == base.origin();
         let around = Surroundings { route: &self.route, base, clock: &*self.clock };
         let mut shown = if own { self.doorkeeper.offer(&around, grant).await? } else { None };
@@ -193,13 +193,17 @@ impl Host {
         Ok(self.doorkeeper.respond(around, &headers, grant, shown, said).await?)
     }
 
-    fn address(&self, call: &Call, base: &Url) -> Result<Url, ClientError> {
+    fn address(call: &Call, base: &Url) -> Url {
         match &call.target {
-            Target::Url(url) => Ok(url.clone()),
-            Target::Path(path) => base.join(path).map_err(|_| ClientError::NotARegistry {
-                url: base.to_string(),
-                reason: format!("{path:?} is no path of it"),
-            }),
+            Target::Url(url) => url.clone(),
+            Target::Path(path) => {
+                // Put in, not joined: a path that begins with two slashes would lead to another host.
+                let (path, query) = path.split_once('?').map_or((path.as_str(), None), |(p, q)| (p, Some(q)));
+                let mut url = base.clone();
+                url.set_path(path);
+                url.set_query(query);
+                url
+            }
         }
     }
 

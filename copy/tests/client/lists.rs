@@ -51,6 +51,19 @@ async fn a_link_to_another_host_takes_no_credentials_there() {
 }
 
 #[tokio::test]
+async fn a_link_whose_path_looks_like_a_host_stays_with_the_registry() {
+    let other = Scripted::start(|_| Reply::new(200).body(r#"{"tags":["evil"]}"#)).await;
+    let link = format!("</.//{}/v2/team/app/tags/list?last=a>; rel=next", other.domain());
+    let registry = Scripted::start(move |seen| match seen.query.as_str() {
+        "n=1000" => Reply::new(200).header("link", &link).body(r#"{"tags":["a"]}"#),
+        _ => Reply::new(200).body(r#"{"tags":["b"]}"#),
+    })
+    .await;
+    assert_eq!(pulling(&client(), &registry.domain()).tags().await.unwrap().unwrap(), ["a", "b"]);
+    assert!(other.seen().is_empty());
+}
+
+#[tokio::test]
 async fn a_catalog_lists_repositories_or_is_not_kept() {
     let registry = Scripted::start(|_| Reply::new(200).body(r#"{"repositories":["a","b/c"]}"#)).await;
     let catalog = client().registry(&registry.domain()).catalog().await.unwrap();

@@ -259,6 +259,8 @@ impl Stream for Verified {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::parse_content_range;
 
     #[test]
@@ -267,6 +269,16 @@ mod tests {
         assert_eq!(parse_content_range("bytes 5-9/*"), Some((5, None)));
         for text in ["5-9/10", "bytes */10", "bytes 5-9", "bytes x-9/10", "bytes 5-9/-1"] {
             assert_eq!(parse_content_range(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_content_range_is_read_or_refused(text in "(bytes ?)?[0-9 -]{0,24}/?[0-9*]{0,24}[ -~]{0,3}") {
+            if let Some((first, whole)) = parse_content_range(&text) {
+                prop_assert!(text.contains(&first.to_string()) || text.contains("+"));
+                prop_assert!(whole.is_some() || text.contains('*'));
+            }
         }
     }
 }

@@ -114,6 +114,7 @@ fn links(text: &str) -> impl Iterator<Item = (&str, bool)> {
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderValue, header};
+    use proptest::prelude::*;
 
     use super::next_link;
 
@@ -147,6 +148,14 @@ mod tests {
     fn other_relations_lead_nowhere() {
         for value in ["</a>; rel=prev", "</a>", "nonsense", "<", "</a>; rel=nextish"] {
             assert_eq!(next(&[value]), None, "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "(<?[ -~]{0,30}>?(; ?rel=\"?(next|x))?,? ?){0,3}") {
+            let headers = HeaderMap::from_iter([(header::LINK, HeaderValue::from_str(&text).unwrap())]);
+            next_link(&"https://q.io/v2/a/tags/list?n=2".parse().unwrap(), &headers);
         }
     }
 }

@@ -51,9 +51,36 @@ pub(crate) fn read(headers: &HeaderMap) -> Vec<Challenge> {
     for value in headers.get_all(header::WWW_AUTHENTICATE) {
         let Ok(text) = value.to_str() else { continue };
         // A broken challenge ends its header; those before it stand.
-        challenges.extend(ChallengeParser::new(text).map_while(Result::ok).filter_map(|one| known(&one)));
+        let parsed: Vec<Challenge> =
+            ChallengeParser::new(text).map_while(Result::ok).filter_map(|one| known(&one)).collect();
+        match parsed.is_empty() {
+            true => challenges.extend(unquoted(text)),
+            false => challenges.extend(parsed),
+        }
     }
     challenges
+}
+
+/// Reads one challenge whose values lack the quotes that the grammar wants, as some registries write it:
+/// `Bearer realm=https://auth/token,service=auth`.
+fn unquoted(text: &str) -> Option<Challenge> {
+    let (scheme, parameters) = text.trim().split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("basic") {
+        return Some(Challenge::Basic);
+    }
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let parameter = |name: &str| {
+        let mut pairs = parameters.split(',').filter_map(|pair| pair.trim().split_once('='));
+        let found = pairs.find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.trim_matches('"').to_owned())
+    };
+    Some(Challenge::Bearer(Bearer {
+        realm: parameter("realm").filter(|realm| !realm.is_empty())?,
+        service: parameter("service").filter(|service| !service.is_empty()),
+        scopes: Scope::parse_list(&parameter("scope").unwrap_or_default()),
+    }))
 }
 
 fn known(challenge: &ChallengeRef<'_>) -> Option<Challenge> {
@@ -117,9 +144,22 @@ mod tests {
         assert_eq!(read(&headers(&["Bearer service=\"s\""])), []);
     }
 
+    #[test]
+    fn values_without_quotes_are_understood() {
+        let expected = Bearer {
+            realm: "https://a/t?x=1".to_owned(),
+            service: Some("a b".to_owned()),
+            scopes: Scope::parse_list("repository:a:pull"),
+        };
+        let text = "Bearer realm=https://a/t?x=1,service=a b,scope=repository:a:pull";
+        assert_eq!(read(&headers(&[text])), [Challenge::Bearer(expected)]);
+        assert_eq!(read(&headers(&["Basic realm=Our Registry"])), [Challenge::Basic]);
+        assert_eq!(read(&headers(&["Bearer realm=", "Digest realm=our registry"])), []);
+    }
+
     proptest! {
         #[test]
-        fn nothing_panics(text in "[ -~]{0,80}") {
+        fn nothing_panics(text in "((basic|bearer|x) )?((realm|service|scope)=\"?[ -~]{0,20}\"?,? ?){0,4}[ -~]{0,40}") {
             read(&headers(&[&text]));
         }
     }

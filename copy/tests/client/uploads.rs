@@ -205,17 +205,22 @@ async fn content_of_unknown_size_is_one_patch_and_named_at_its_end() {
 }
 
 #[tokio::test]
-async fn a_lost_put_of_a_small_blob_is_repeated() {
+async fn a_lost_put_of_a_small_blob_is_repeated_in_a_session_of_its_own() {
     let puts = AtomicUsize::new(0);
-    let registry = Scripted::start(opening(move |_| match puts.fetch_add(1, Ordering::SeqCst) {
-        0 => Reply::hang_up(),
-        1 => Reply::new(503),
-        _ => Reply::new(201),
+    let registry = Scripted::start(opening(move |seen| match seen.method.as_str() {
+        "DELETE" => Reply::new(204),
+        _ => match puts.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::hang_up(),
+            1 => Reply::new(503),
+            _ => Reply::new(201),
+        },
     }))
     .await;
     let bytes = content(1000);
     pushing(&client(), &registry.domain()).push_blob(&layer(&bytes), pieces(&bytes), None).await.unwrap();
     assert_eq!(registry.count("PUT /session/1"), 3);
+    assert_eq!(registry.count("POST /v2/team/app/blobs/uploads/"), 3);
+    assert_eq!(registry.count("DELETE /session/1"), 2);
 }
 
 #[tokio::test]

@@ -165,6 +165,32 @@ async fn a_registry_that_stays_away_is_named_and_keeps_its_tag_where_it_was() {
     served.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_given_up_moves_no_tag_and_the_next_one_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let from = layout(directory.path());
+    let served = Served::start(&directory.path().join("root")).await;
+    let there = format!("docker://{}/app:v1", served.address);
+    let (pause, copying) = start(directory.path(), &from, &there).await;
+    pause.reached.notified().await;
+    copying.abort();
+    assert!(copying.await.unwrap_err().is_cancelled());
+    let repository = repository(&client(), served.address, "app");
+    assert_eq!(repository.resolve(&tag("v1")).await.unwrap(), None);
+    let report = copied(directory.path(), &from, &there).await.unwrap();
+    assert_eq!(repository.resolve(&tag("v1")).await.unwrap(), Some(report.root));
+
+    let back = format!("oci:{}/out:v1", directory.path().display());
+    let (pause, copying) = start(directory.path(), &there, &back).await;
+    pause.reached.notified().await;
+    copying.abort();
+    assert!(copying.await.unwrap_err().is_cancelled());
+    let read = AnySource::open(&back.parse().unwrap(), &places(directory.path())).await;
+    assert!(matches!(read, Err(EndpointError::Absent { .. })));
+    copied(directory.path(), &there, &back).await.unwrap();
+    served.stop().await;
+}
+
 /// A registry keeps what came of a body that broke off. A second try that sends all of it to the same
 /// session would be appended to that.
 #[tokio::test(flavor = "multi_thread")]

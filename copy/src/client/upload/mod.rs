@@ -133,17 +133,18 @@ impl Repository {
         loop {
             let sent = self.finish(&session.location, digest, Payload::bytes(bytes.clone())).await;
             let Err(error) = sent else { return Ok(()) };
+            // Never again into this session: the registry may keep a part of the content, or may even
+            // be about to read what of it is still on its way.
+            self.cancel(&session).await;
             let wait = self.host.policy.wait_after(&error, tried, &*self.host.clock);
-            match wait {
-                // A broken connection is how a body too large looks, but that of the first try may be
-                // an accident.
-                _ if error.asks_for_chunks() && (tried > 1 || wait.is_none()) => {
-                    return self.push_chunks(&session, descriptor, stream::iter([Ok(bytes)]).boxed()).await;
-                }
-                None => return Err(error),
-                Some(wait) => self.host.clock.sleep(wait).await,
+            // A broken connection is how a body too large looks, but that of the first try may be an
+            // accident.
+            if error.asks_for_chunks() && (tried > 1 || wait.is_none()) {
+                let session = self.start_upload().await?;
+                return self.push_chunks(&session, descriptor, stream::iter([Ok(bytes)]).boxed()).await;
             }
-            // The old one may hold a part of the content, or be what a mount left long ago.
+            let Some(wait) = wait else { return Err(error) };
+            self.host.clock.sleep(wait).await;
             session = self.start_upload().await?;
             tried += 1;
         }

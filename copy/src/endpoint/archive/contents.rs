@@ -25,6 +25,9 @@ use crate::endpoint::FileError;
 /// Files of one archive. An archive of a hundred images with fifty layers each, in the old form of
 /// four files to a layer, has 20 000.
 const MAX_FILES: usize = 200_000;
+/// Bytes of all names and links: 160 for each of the most files, where those of images have 80. Names of
+/// the greatest length would compress to nothing and take gigabytes.
+const MAX_NAME_BYTES: usize = 32 * 1024 * 1024;
 /// Links from link to link; `docker save` makes one.
 const MAX_LINKS: usize = 8;
 /// Bytes of a compressed archive once it is written out: more than any disk that is used so.
@@ -44,6 +47,15 @@ enum Stored {
     At(Section),
     /// Another name, from the top of the archive.
     Link(Vec<u8>),
+}
+
+impl Stored {
+    fn link_bytes(&self) -> usize {
+        match self {
+            Self::At(_) => 0,
+            Self::Link(target) => target.len(),
+        }
+    }
 }
 
 /// Where a file's bytes are.
@@ -66,6 +78,8 @@ pub(super) enum ContentsError {
     },
     #[error("{path} has more than {limit} files", path = .path.display())]
     TooMany { path: PathBuf, limit: usize },
+    #[error("the names in {path} are longer than {limit} bytes together", path = .path.display())]
+    LongNames { path: PathBuf, limit: usize },
 }
 
 impl Contents {
@@ -121,6 +135,7 @@ fn scan(file: &File, path: &Path) -> Result<HashMap<Vec<u8>, Stored>, ContentsEr
     let hollow_until = Rc::new(Cell::new(0));
     let mut reader = Reader::new(Headers { file, size, position: 0, hollow_until: Rc::clone(&hollow_until) });
     let mut files = HashMap::new();
+    let mut name_bytes = 0;
     while let Some(entry) = reader.next().map_err(failed)? {
         let stored = match &entry.kind {
             Kind::File { size } => {
@@ -136,6 +151,10 @@ fn scan(file: &File, path: &Path) -> Result<HashMap<Vec<u8>, Stored>, ContentsEr
             Kind::Hardlink { target } => Stored::Link(target.clone()),
             _ => continue,
         };
+        name_bytes += entry.path.len() + stored.link_bytes();
+        if name_bytes > MAX_NAME_BYTES {
+            return Err(ContentsError::LongNames { path: path.to_owned(), limit: MAX_NAME_BYTES });
+        }
         files.insert(entry.path, stored);
         if files.len() > MAX_FILES {
             return Err(ContentsError::TooMany { path: path.to_owned(), limit: MAX_FILES });
@@ -269,6 +288,20 @@ mod tests {
             let error = open(&whole[..length]).unwrap_err();
             assert!(matches!(error, ContentsError::Tar { .. }), "{length}: {error}");
         }
+    }
+
+    #[test]
+    fn names_that_would_fill_memory_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.tar");
+        let mut writer = Writer::new(std::fs::File::create(&path).unwrap());
+        for number in 0..9000 {
+            let name = format!("{number}{}", "/long".repeat(800));
+            writer.append(&Entry::new(name, Kind::File { size: 0 }, 0o644), &mut std::io::empty()).unwrap();
+        }
+        writer.finish().unwrap();
+        let error = Contents::open(&path, directory.path()).unwrap_err();
+        assert!(matches!(error, ContentsError::LongNames { .. }), "{error}");
     }
 
     #[test]

@@ -24,7 +24,11 @@ pub const MAX_MANIFEST_BYTES: usize = MAX_DOCUMENT_BYTES;
 
 /// Manifests up to this many bytes are repeated in the database. Nearly all are; larger ones would
 /// push the small ones out of its page cache.
-const INLINE_BYTES: usize = 64 * 1024;
+pub(crate) const INLINE_BYTES: usize = 64 * 1024;
+
+/// The longest artifact type, or config type that stands for one: two names of at most 127 characters
+/// (RFC 6838, section 4.2). Lists of referrers repeat it for each of their entries.
+const MAX_TYPE_BYTES: usize = 255;
 
 /// Whether an index may name manifests that are not in its repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +51,12 @@ pub enum Refused {
     SchemaVersion {
         /// What it says.
         found: u32,
+    },
+    /// Its artifact type, or its config's type, is none.
+    #[error("manifest has an artifact type of {length} bytes, more than {MAX_TYPE_BYTES}")]
+    ArtifactType {
+        /// How long it is.
+        length: usize,
     },
     /// The bytes are others than the path promises.
     #[error("manifest is {actual}, but was pushed as {expected}")]
@@ -90,6 +100,10 @@ pub fn accept(
     let (schema_version, artifact_type, annotations) = described(&document);
     if schema_version != 2 {
         return Err(Refused::SchemaVersion { found: schema_version });
+    }
+    let length = artifact_type.as_ref().map_or(0, String::len);
+    if length > MAX_TYPE_BYTES {
+        return Err(Refused::ArtifactType { length });
     }
     let edges = successors(&document).into_iter().map(|(role, child)| edge(role, child, sparse)).collect();
     let bytes = document.bytes().clone();

@@ -17,7 +17,7 @@ use oxbox_layers::oci::wire::{Path, header};
 use oxbox_layers::oci::{Descriptor, Digest, Document, Index, MediaType};
 
 use super::{Call, with};
-use crate::accept::MAX_MANIFEST_BYTES;
+use crate::accept::{INLINE_BYTES, MAX_MANIFEST_BYTES};
 use crate::error::Error;
 use crate::name::{ManifestReference, Repository, Tag};
 use crate::page::link;
@@ -28,6 +28,11 @@ use crate::storage::metadata::{Found, Referrer, WantedReferrers};
 /// The most entries of a tagged index that are looked at: clients keep them by hand, one for each
 /// signature, and each costs a look into the database.
 const MAX_TAGGED: usize = 1000;
+
+/// Bytes of the entries that a page takes from the database. An answer is a manifest to whoever reads it,
+/// and clients bound those alike: the tagged index, each entry of which may grow by an artifact type,
+/// must fit behind them.
+const PAGE_BYTES: usize = MAX_MANIFEST_BYTES - 8 * INLINE_BYTES;
 
 /// GET.
 pub(super) async fn list(
@@ -40,8 +45,7 @@ pub(super) async fn list(
         subject: *subject,
         artifact_type: query.artifact_type.clone(),
         after: query.after,
-        // An answer is a manifest to whoever reads it, and clients bound those alike.
-        max_bytes: MAX_MANIFEST_BYTES,
+        max_bytes: PAGE_BYTES,
     };
     let page = call.registry.metadata.referrers(name, wanted).await?;
     let mut manifests: Vec<Descriptor> = page.referrers.into_iter().map(descriptor).collect();

@@ -138,6 +138,45 @@ async fn a_long_answer_comes_in_pages() {
 }
 
 #[tokio::test]
+async fn an_answer_is_no_larger_than_a_manifest_with_the_tagged_index_too() {
+    let registry = Fixture::new();
+    let subject = registry.push_image("a", "v1", b"layer").await.descriptor();
+    for number in 0..7 {
+        let raw = artifact(subject.clone(), "a/x", &format!("{number}{}", "x".repeat(598_000)));
+        assert_eq!(registry.put("a", &raw.digest().to_string(), &raw).await.status, 201);
+    }
+    let mut old = registry.push_image("a", "listed", b"other").await.descriptor();
+    old.annotations = Some([("mark".to_owned(), "y".repeat(60_000))].into());
+    let fallback = Raw::write(Index::of(vec![old]), MediaType::OCI_INDEX);
+    let tag = subject.digest.to_string().replace(':', "-");
+    let kind = [("content-type", MediaType::OCI_INDEX)];
+    registry.send(&format!("PUT /v2/a/manifests/{tag}"), &kind, fallback.bytes().clone()).await;
+    let (mut path, mut found) = (format!("/v2/a/referrers/{}", subject.digest), 0);
+    loop {
+        let answer = registry.ask(&format!("GET {path}")).await;
+        assert!(answer.body.len() <= 4 * 1024 * 1024, "{}", answer.body.len());
+        found += digests(&answer).len();
+        if !answer.has("link") {
+            break;
+        }
+        path = answer.header("link").strip_prefix('<').unwrap().split_once('>').unwrap().0.to_owned();
+    }
+    assert_eq!(found, 8);
+}
+
+#[tokio::test]
+async fn an_artifact_type_that_is_none_is_refused() {
+    let registry = Fixture::new();
+    registry.push_blob("a", b"{}").await;
+    let subject = Descriptor::of(MediaType::OCI_MANIFEST, b"subject");
+    let longest = artifact(subject.clone(), &format!("a/{}", "x".repeat(253)), "fits");
+    assert_eq!(registry.put("a", &longest.digest().to_string(), &longest).await.status, 201);
+    let longer = artifact(subject, &format!("a/{}", "x".repeat(254)), "does not");
+    let answer = registry.put("a", &longer.digest().to_string(), &longer).await;
+    assert_eq!(answer.refusal(), refusal(400, "MANIFEST_INVALID"));
+}
+
+#[tokio::test]
 async fn a_malformed_subject_is_refused() {
     let registry = Fixture::new();
     let answer = registry.ask("GET /v2/a/referrers/sha256:xyz").await;

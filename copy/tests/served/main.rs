@@ -3,6 +3,7 @@
 //! ```text
 //! everyday        push, pull, mount, referrers, tags, delete
 //! interruptions   connections that break and a registry that restarts in the middle of a copy
+//! killed          what was answered survives SIGKILL
 //! crowd           many pushers, pullers and deleters at once
 //! ```
 
@@ -11,5 +12,6 @@
 mod crowd;
 mod everyday;
 mod interruptions;
+mod killed;
 mod proxy;
 mod setting;

@@ -240,6 +240,8 @@ mod tests {
             let kind = Kind::Symlink { target: target.into() };
             writer.append(&Entry::new(path, kind, 0o777), &mut std::io::empty()).unwrap();
         }
+        let hard = Kind::Hardlink { target: "a/small".into() };
+        writer.append(&Entry::new("b/hard", hard, 0o644), &mut std::io::empty()).unwrap();
         writer.finish().unwrap()
     }
 
@@ -269,6 +271,7 @@ mod tests {
     fn a_link_is_followed_within_the_archive_only() {
         let contents = open(&archive()).unwrap();
         assert_eq!(text(&contents, "b/link"), "small");
+        assert_eq!(text(&contents, "b/hard"), "small");
         for name in ["loop", "out", "b/up", "../a/small"] {
             assert_eq!(contents.find(name), None, "{name}");
         }

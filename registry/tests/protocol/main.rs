@@ -8,6 +8,7 @@ mod fixture;
 mod interop;
 mod listings;
 mod manifests;
+mod model;
 mod pull;
 mod push;
 mod referrers;

@@ -26,12 +26,16 @@ use super::read::{Read, Whole};
 pub(super) const PAGE_ENTRIES: u32 = 1000;
 /// Most pages of one list: ten million entries.
 const MAX_PAGES: usize = 10_000;
+/// Most bytes of all pages: a million of the longest tags. Without this bound pages of four MiB each
+/// would fill forty GiB before there were too many of them.
+const MAX_LIST_BYTES: usize = 128 * 1024 * 1024;
 
 /// A list that is read page by page.
 pub(super) struct Pages<'a> {
     host: &'a Host,
     call: Option<Call>,
     seen: HashSet<String>,
+    bytes: usize,
 }
 
 /// One page, and what it says it is.
@@ -43,7 +47,7 @@ pub(super) struct Page {
 
 impl<'a> Pages<'a> {
     pub(super) fn new(host: &'a Host, call: Call) -> Self {
-        Self { host, call: Some(call), seen: HashSet::new() }
+        Self { host, call: Some(call), seen: HashSet::new(), bytes: 0 }
     }
 
     /// Reads the next page, `None` after the last. `Missing` is told apart only for the first page.
@@ -72,8 +76,9 @@ impl<'a> Pages<'a> {
         if self.seen.contains(&next) {
             return Err(broken("a page leads back to one before it"));
         }
-        if self.seen.len() >= MAX_PAGES {
-            return Err(broken("it has too many pages"));
+        self.bytes += whole.body.len();
+        if self.seen.len() >= MAX_PAGES || self.bytes > MAX_LIST_BYTES {
+            return Err(broken("it goes on without end"));
         }
         call.target = Target::Path(next);
         self.call = Some(call);

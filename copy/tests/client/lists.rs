@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use oxbox_copy::client::{Access, ClientError, TagOrDigest, Trouble};
 use oxbox_layers::oci::{Descriptor, Digest, Index, MediaType};
 
@@ -61,6 +63,23 @@ async fn a_link_whose_path_looks_like_a_host_stays_with_the_registry() {
     .await;
     assert_eq!(pulling(&client(), &registry.domain()).tags().await.unwrap().unwrap(), ["a", "b"]);
     assert!(other.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_list_of_large_pages_without_end_is_given_up() {
+    let pages = AtomicUsize::new(0);
+    let padding = "x".repeat(4_000_000);
+    let registry = Scripted::start(move |_| {
+        let page = pages.fetch_add(1, Ordering::SeqCst);
+        let link = format!("</v2/team/app/tags/list?last={page}>; rel=next");
+        let body = format!(r#"{{"tags":[],"padding":"{padding}"}}"#);
+        // The end that an endless list has not, for a client that does not notice.
+        let reply = Reply::new(200).body(body);
+        if page < 100 { reply.header("link", link) } else { reply }
+    })
+    .await;
+    let error = pulling(&client(), &registry.domain()).tags().await.unwrap_err();
+    assert!(matches!(error, ClientError::BrokenList { .. }), "{error}");
 }
 
 #[tokio::test]

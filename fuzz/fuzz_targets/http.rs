@@ -89,8 +89,7 @@ fn range(header: &str, size: u64) {
 }
 
 fn condition(header: &str) {
-    // Lines of other bytes are passed over whole.
-    let Some(value) = HeaderValue::from_str(header).ok().filter(|value| value.to_str().is_ok()) else { return };
+    let Ok(value) = HeaderValue::from_str(header) else { return };
     let here = Digest::sha256(b"here");
     let headers = |name: http::HeaderName| HeaderMap::from_iter([(name, value.clone())]);
     let (only, never) = (Condition::read(&headers(IF_MATCH)), Condition::read(&headers(IF_NONE_MATCH)));

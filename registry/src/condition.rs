@@ -65,9 +65,9 @@ fn tags(headers: &HeaderMap, name: HeaderName) -> Option<Tags> {
     let mut values = headers.get_all(name).iter().peekable();
     values.peek()?;
     let texts: Vec<String> = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|text| bare(text).to_owned())
+        // Bytes beyond ASCII may stand in others' tags, and must not hide ours beside them.
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .flat_map(|value| value.split(',').map(|text| bare(text).to_owned()).collect::<Vec<_>>())
         .collect();
     Some(if texts.iter().any(|text| text == "*") { Tags::Any } else { Tags::These(texts) })
 }
@@ -100,6 +100,13 @@ mod tests {
             assert!(with(IF_NONE_MATCH, &value).is_fresh(&digest), "{value}");
         }
         assert!(!with(IF_NONE_MATCH, &etag(&Digest::sha256(b"b"))).is_fresh(&digest));
+    }
+
+    #[test]
+    fn a_tag_of_other_letters_does_not_hide_ours() {
+        let digest = Digest::sha256(b"a");
+        let condition = with(IF_NONE_MATCH, &format!("\"ü\", {}", etag(&digest)));
+        assert!(!condition.allows(Some(&digest)));
     }
 
     #[test]

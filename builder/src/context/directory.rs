@@ -149,13 +149,11 @@ impl FileTree for Directory {
     fn children(&self, path: &[u8]) -> Result<Vec<Vec<u8>>, TreeError> {
         let host_path = self.host_path(path);
         let error = |source| TreeError::Io { verb: "list", path: host_path.clone(), source };
-        let listing = match fs::read_dir(&host_path) {
-            Ok(listing) => listing,
-            Err(source) if source.kind() == io::ErrorKind::NotADirectory || is_missing(&source) => {
-                return Ok(Vec::new());
-            }
-            Err(source) => return Err(error(source)),
-        };
+        // The system would follow a link out of the context.
+        if !self.metadata(path)?.is_some_and(|metadata| metadata.is_dir()) {
+            return Ok(Vec::new());
+        }
+        let listing = fs::read_dir(&host_path).map_err(error)?;
         let mut names = Vec::new();
         for item in listing {
             let item = item.map_err(error)?;
@@ -262,6 +260,14 @@ mod tests {
         assert_eq!(link.entry.kind, Kind::Symlink { target: b"src/main.c".to_vec() });
         assert_eq!(context.node(b"none").unwrap(), None);
         assert_eq!(context.node(b"README.md/below").unwrap(), None);
+    }
+
+    #[test]
+    fn a_link_to_a_folder_holds_nothing() {
+        let (folder, context) = context("");
+        symlink("/", folder.path().join("out")).unwrap();
+        assert_eq!(context.children(b"out").unwrap(), [b""; 0]);
+        assert_eq!(context.children(b"README.md").unwrap(), [b""; 0]);
     }
 
     #[test]

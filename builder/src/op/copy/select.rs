@@ -1,8 +1,9 @@
 //! Which files a source pattern means.
 //!
 //! A pattern without wildcards means one path, which must be there. With wildcards it means every path
-//! that matches, perhaps none. Links are followed in every component, the last one too: COPY of a link
-//! copies what it points to.
+//! that matches, perhaps none; only what stands before the first wildcard must be there. Links are
+//! followed in every component up to the first wildcard, and in the last one: COPY of a link copies what
+//! it points to. In between they are names that lead nowhere, as in BuildKit.
 
 use crate::context::glob::{self, Glob, GlobError};
 use crate::context::ignore::clean;
@@ -25,6 +26,15 @@ pub enum SelectError {
     Missing {
         /// As written.
         pattern: String,
+    },
+    /// A wildcard matched a link, and what that points to is not there. Leaving it out would make an
+    /// image that lacks a file without a word.
+    #[error("{pattern:?} matches {}, a link to what is not there", .path.escape_ascii())]
+    Dangling {
+        /// As written.
+        pattern: String,
+        /// The link.
+        path: Vec<u8>,
     },
     /// It is no pattern.
     #[error("{pattern:?} is not a pattern")]
@@ -53,64 +63,50 @@ pub fn select(tree: &dyn FileTree, pattern: &str) -> Result<Vec<Selected>, Selec
         }
         return Ok(vec![Selected { name: last(&path).to_vec(), path: resolved }]);
     }
-    let mut found = vec![Vec::new()];
-    let mut links = Links::Follow;
-    for component in clean.split('/') {
-        found = step(tree, &found, component, links, pattern)?;
-        if glob::has_wildcard(component) {
-            links = Links::Stop;
-        }
+    let parts: Vec<&str> = clean.split('/').collect();
+    let literals = parts.iter().take_while(|part| !glob::has_wildcard(part)).count();
+    let start = glob::unescape(&parts[..literals].join("/")).into_bytes();
+    let start = tree::resolve(tree, &start, Last::Follow)?;
+    if tree.node(&start)?.is_none() {
+        return Err(SelectError::Missing { pattern: pattern.to_owned() });
+    }
+    let mut found = vec![start];
+    for component in &parts[literals..] {
+        found = step(tree, &found, component, pattern)?;
     }
     let mut selected = Vec::new();
     for path in found {
         let resolved = tree::resolve(tree, &path, Last::Follow)?;
-        if tree.node(&resolved)?.is_some() {
-            selected.push(Selected { name: last(&path).to_vec(), path: resolved });
+        if tree.node(&resolved)?.is_none() {
+            return Err(SelectError::Dangling { pattern: pattern.to_owned(), path });
         }
+        selected.push(Selected { name: last(&path).to_vec(), path: resolved });
     }
     Ok(selected)
 }
 
-/// Whether links lead on. Those that a wildcard matched do not, so that `*/*` ends in a tree whose
-/// links go in circles.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Links {
-    Follow,
-    Stop,
-}
-
-/// Goes one component down from every path found so far.
+/// Goes one component down from every directory found so far.
 fn step(
     tree: &dyn FileTree,
     found: &[Vec<u8>],
     component: &str,
-    links: Links,
     pattern: &str,
 ) -> Result<Vec<Vec<u8>>, SelectError> {
     let mut next = Vec::new();
-    let directory = |path: &Vec<u8>| match links {
-        Links::Follow => tree::resolve(tree, path, Last::Follow),
-        Links::Stop => Ok(path.clone()),
-    };
     if !glob::has_wildcard(component) {
         let name = glob::unescape(component).into_bytes();
-        for path in found {
-            let path = tree::join(&directory(path)?, &name);
-            if tree.node(&path)?.is_some() {
-                next.push(path);
+        for directory in found {
+            if tree.children(directory)?.contains(&name) {
+                next.push(tree::join(directory, &name));
             }
         }
         return Ok(next);
     }
     let glob = Glob::copy_pattern(component)
         .map_err(|source| SelectError::Pattern { pattern: pattern.to_owned(), source })?;
-    for path in found {
-        let directory = directory(path)?;
-        for name in tree.children(&directory)? {
-            if glob.matches(&name) {
-                next.push(tree::join(&directory, &name));
-            }
-        }
+    for directory in found {
+        let names = tree.children(directory)?;
+        next.extend(names.iter().filter(|name| glob.matches(name)).map(|name| tree::join(directory, name)));
     }
     Ok(next)
 }
@@ -163,7 +159,25 @@ mod tests {
         assert_eq!(names("src/*.c"), ["a.c=src/a.c", "b.c=src/b.c"]);
         assert_eq!(names("*/*/*.c"), ["c.c=src/sub/c.c"]);
         assert_eq!(names("*.rs"), [""; 0]);
-        assert_eq!(names("dang*"), [""; 0]);
+        assert_eq!(names("src/sub/c.c/*"), [""; 0]);
+    }
+
+    #[test]
+    fn what_stands_before_the_first_wildcard_must_be_there() {
+        assert!(matches!(select(&tree(), "none/*"), Err(SelectError::Missing { .. })));
+        assert!(matches!(select(&tree(), "dangling/*"), Err(SelectError::Missing { .. })));
+    }
+
+    #[test]
+    fn a_wildcard_goes_through_no_link() {
+        assert_eq!(names("*/*.c"), ["a.c=src/a.c", "b.c=src/b.c"]);
+        assert_eq!(names("?inked/sub/*"), [""; 0]);
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_an_error_even_through_a_wildcard() {
+        let Err(SelectError::Dangling { path, .. }) = select(&tree(), "dang*") else { panic!() };
+        assert_eq!(path, b"dangling");
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The destination is looked up in the tree below, whose links are followed for the destination itself
-//! and its parents only: a directory of the source that meets a link is an error, as in BuildKit. What
+//! and its parents only: a directory of the source that meets a link is an error and a file replaces it,
+//! as in BuildKit. What
 //! must exist on the way is made (0755, root's or `--chown`'s) or, if the tree below has it, repeated as
 //! it is, so that a layer read alone says what its directories are.
 
@@ -137,9 +138,10 @@ impl<'a> Placer<'a> {
         Ok(matches!(self.kind(&resolved)?, Some(Kind::Directory)))
     }
 
-    /// Returns the path where a file named by `destination` lands: parents resolved, the last kept.
+    /// Returns the path where a file named by `destination` lands. A link there is followed, even to what
+    /// is not there yet: BuildKit resolves the whole destination before it looks at sources.
     pub fn file_target(&self, destination: &[u8]) -> Result<Vec<u8>, PlaceError> {
-        Ok(tree::resolve(self.below, destination, Last::Keep)?)
+        Ok(tree::resolve(self.below, destination, Last::Follow)?)
     }
 
     /// Places a file or directory at exactly this path, whose parents hold no links.

@@ -90,9 +90,23 @@ fn links_of_the_destination_and_its_parents_are_followed() {
 }
 
 #[test]
-fn a_link_or_file_at_the_final_name_is_replaced() {
-    assert_eq!(copy(&["file"], "/tofile"), ["644 0 tofile"]);
+fn a_link_that_is_the_destination_is_followed_to_the_file_that_is_replaced() {
     assert_eq!(copy(&["file"], "/taken"), ["644 0 taken"]);
+    assert_eq!(copy(&["file"], "/tofile"), ["644 0 taken"]);
+    let below = Trial::default().link("dangling", "there");
+    let tree: Arc<dyn FileTree> = Arc::new(Trial::default().file("f", ""));
+    let selected = select(&*tree, "f").unwrap();
+    let planned = plan(&below, vec![Input::Paths { tree, selected }], "/dangling", Rules::default()).unwrap();
+    assert_eq!(lines(&planned), ["644 0 there"]);
+}
+
+#[test]
+fn a_link_in_the_way_of_a_file_that_goes_into_a_directory_is_replaced() {
+    let below = Trial::default().directory("d").file("d/aim", "").link("d/f", "aim");
+    let tree: Arc<dyn FileTree> = Arc::new(Trial::default().file("f", ""));
+    let selected = select(&*tree, "f").unwrap();
+    let planned = plan(&below, vec![Input::Paths { tree, selected }], "/d/", Rules::default()).unwrap();
+    assert_eq!(lines(&planned), ["755 0 d/", "644 0 d/f"]);
 }
 
 #[test]

@@ -94,6 +94,15 @@ pub enum Last {
 
 /// Returns the path without links on the way, as far as it exists; what is missing is kept as it is.
 pub fn resolve(tree: &dyn FileTree, path: &[u8], last: Last) -> Result<Vec<u8>, TreeError> {
+    resolve_by(|path| Ok(tree.node(path)?.map(|node| node.entry.kind)), path, last)
+}
+
+/// Does as [`resolve`] in whatever `kind` knows, which says what stands at a path.
+pub fn resolve_by(
+    kind: impl Fn(&[u8]) -> Result<Option<Kind>, TreeError>,
+    path: &[u8],
+    last: Last,
+) -> Result<Vec<u8>, TreeError> {
     let mut todo: VecDeque<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
     let mut resolved: Vec<u8> = Vec::new();
     let mut links = 0;
@@ -104,7 +113,7 @@ pub fn resolve(tree: &dyn FileTree, path: &[u8], last: Last) -> Result<Vec<u8>, 
         }
         let here = join(&resolved, &component);
         let keep = todo.is_empty() && last == Last::Keep;
-        let target = match tree.node(&here)?.map(|node| node.entry.kind) {
+        let target = match kind(&here)? {
             Some(Kind::Symlink { target }) if !keep => target,
             _ => {
                 resolved = here;

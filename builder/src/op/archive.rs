@@ -5,6 +5,7 @@
 //! nothing names and the next sweep takes; so that its files can be read in any order, whatever order
 //! the archive has them in.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use oxbox_layers::compress::{Compression, Decoder};
 use oxbox_layers::layer::{Layer, LayerError};
 use oxbox_layers::stack::{IndexError, LayerIndex, Stack, StackError};
 use oxbox_layers::store::BlobStore;
-use oxbox_layers::tar::Reader;
+use oxbox_layers::tar::{Kind, Reader};
 
 use crate::context::LayerTree;
 
@@ -22,6 +23,15 @@ const BLOCK: usize = 512;
 
 /// The largest archive that is unpacked: decompression must end somewhere.
 const MAX_ARCHIVE_BYTES: u64 = 64 << 30;
+
+/// An archive that was set aside.
+pub struct Archive {
+    /// Its files.
+    pub tree: LayerTree,
+    /// The directories that have an entry: others only follow from the paths of files, and what an
+    /// archive does not say of a directory must not change one that is there.
+    pub directories: BTreeSet<Vec<u8>>,
+}
 
 /// Why an archive cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -101,12 +111,12 @@ fn foreign_compression(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Opens an archive as a tree.
+/// Sets an archive aside and opens it as a tree.
 pub fn open(
     content: &mut dyn Read,
     store: &Arc<dyn BlobStore>,
     spool: &Path,
-) -> Result<LayerTree, ArchiveError> {
+) -> Result<Archive, ArchiveError> {
     let decoder = Decoder::new(content).map_err(|source| ArchiveError::Read { source })?;
     let mut tar = decoder.limit(MAX_ARCHIVE_BYTES);
     let layer = Layer::of_tar(&**store, &mut tar, Compression::None, 1)
@@ -115,6 +125,9 @@ pub fn open(
     if let Some(odd) = index.iter().find(|indexed| indexed.entry.name().starts_with(b".wh.")) {
         return Err(ArchiveError::WhiteoutName { path: odd.entry.path });
     }
+    let directories = index.iter().filter(|indexed| indexed.entry.kind == Kind::Directory);
+    let directories = directories.map(|indexed| indexed.entry.path).collect();
     let stack = Stack::of(vec![Arc::new(index)]).map_err(|source| ArchiveError::Stack { source })?;
-    Ok(LayerTree::new(Arc::new(stack), Arc::new(vec![layer]), Arc::clone(store), spool))
+    let tree = LayerTree::new(Arc::new(stack), Arc::new(vec![layer]), Arc::clone(store), spool);
+    Ok(Archive { tree, directories })
 }

@@ -15,7 +15,7 @@ use oxbox_layers::store::{BlobStore, StoreError};
 use super::{Cache, CacheError, Indexes, IndexesError, Key};
 use crate::context::{Directory, FileTree, LayerTree};
 use crate::exec::Interrupt;
-use crate::op::archive::{self, ArchiveError};
+use crate::op::archive::{self, Archive, ArchiveError};
 use crate::op::copy::{self, CopyError, Input, Mode, Names, Owner, Planned, Rules, SelectError};
 use crate::op::run::{self, RunError};
 use crate::plan::graph::{self, CopyInstruction, Op, Source, Vertex, VertexId, Workdir};
@@ -251,14 +251,16 @@ impl Job<'_> {
         }
         for one in selected {
             match self.archive(&*tree, &one)? {
-                Some(archive) => inputs.push(Input::Whole { tree: Arc::new(archive) }),
+                Some(Archive { tree, directories }) => {
+                    inputs.push(Input::Archive { tree: Arc::new(tree), directories });
+                }
                 None => inputs.push(Input::Paths { tree: tree.clone(), selected: vec![one] }),
             }
         }
         Ok(())
     }
 
-    fn archive(&self, tree: &dyn FileTree, one: &copy::Selected) -> Result<Option<LayerTree>, SolveError> {
+    fn archive(&self, tree: &dyn FileTree, one: &copy::Selected) -> Result<Option<Archive>, SolveError> {
         let failed = |source: ArchiveError| {
             let pattern = String::from_utf8_lossy(&one.name).into_owned();
             SolveError::from(CopyError::Archive { pattern, source })

@@ -12,7 +12,9 @@ pub mod mode;
 pub mod owner;
 pub mod place;
 pub mod select;
+mod unpack;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -37,10 +39,12 @@ pub enum Input {
         /// Which.
         selected: Vec<Selected>,
     },
-    /// The whole of a tree, to be merged into the destination: an unpacked archive.
-    Whole {
-        /// The archive.
+    /// An archive, to be unpacked into the destination.
+    Archive {
+        /// What is in it.
         tree: Arc<dyn FileTree>,
+        /// Its directories that have an entry of their own.
+        directories: BTreeSet<Vec<u8>>,
     },
     /// A file of the Dockerfile itself.
     Inline {
@@ -117,7 +121,7 @@ pub fn plan(
     let mut placer = Placer::new(below, rules);
     let files = inputs.iter().map(|input| match input {
         Input::Paths { selected, .. } => selected.len(),
-        Input::Whole { .. } | Input::Inline { .. } => 1,
+        Input::Archive { .. } | Input::Inline { .. } => 1,
     });
     let several = files.sum::<usize>() > 1;
     let target = Target::read(destination, several);
@@ -169,9 +173,9 @@ fn place_input(
             placer.place_inline(&content, &path)?;
             Ok(None)
         }
-        Input::Whole { tree } => {
-            let into = placer.directory(&target.path)?;
-            placer.place_contents(place::From { tree: &*tree, number }, b"", &into)?;
+        Input::Archive { tree, directories } => {
+            let archive = unpack::Archive { from: place::From { tree: &*tree, number }, directories };
+            placer.unpack(&archive, &target.path)?;
             Ok(Some(tree))
         }
         Input::Paths { tree, selected } => {

@@ -12,8 +12,7 @@
 //! must exist on the way is made (0755, root's or `--chown`'s) or, if the tree below has it, repeated as
 //! it is, so that a layer read alone says what its directories are.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map;
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use oxbox_layers::tar::{Entry, Kind};
 
@@ -86,9 +85,11 @@ pub enum PlaceError {
 /// A layer under way.
 pub struct Placer<'a> {
     below: &'a dyn FileTree,
-    rules: Rules,
+    pub(super) rules: Rules,
     /// By path, slashes made NUL: then byte order is the order of components.
-    placed: BTreeMap<Vec<u8>, Placed>,
+    pub(super) placed: BTreeMap<Vec<u8>, Placed>,
+    /// Keys of what was replaced: neither it nor anything beneath it is below any more.
+    pub(super) replaced: BTreeSet<Vec<u8>>,
 }
 
 /// A source that is being copied.
@@ -103,7 +104,7 @@ pub struct From<'a> {
 impl<'a> Placer<'a> {
     /// Starts a layer on top of `below`.
     pub fn new(below: &'a dyn FileTree, rules: Rules) -> Self {
-        Self { below, rules, placed: BTreeMap::new() }
+        Self { below, rules, placed: BTreeMap::new(), replaced: BTreeSet::new() }
     }
 
     /// Returns the entries, parents before children, names of one file as hard links to the first.
@@ -151,14 +152,24 @@ impl<'a> Placer<'a> {
             self.put_directory(&node.entry, target)?;
             self.place_contents(from, source, target)
         } else {
-            let is_file = matches!(node.entry.kind, Kind::File { .. });
-            let content = match is_file {
-                true => Content::File { tree: from.number, path: source.to_vec() },
-                false => Content::None,
-            };
-            let identity = node.identity.map(|identity| (from.number, identity));
-            self.put_leaf(node, target, content, identity)
+            self.place_leaf(from, source, node, target)
         }
+    }
+
+    /// Places what is no directory.
+    pub(super) fn place_leaf(
+        &mut self,
+        from: From<'_>,
+        source: &[u8],
+        node: Node,
+        target: &[u8],
+    ) -> Result<(), PlaceError> {
+        let content = match node.entry.kind {
+            Kind::File { .. } => Content::File { tree: from.number, path: source.to_vec() },
+            _ => Content::None,
+        };
+        let identity = node.identity.map(|identity| (from.number, identity));
+        self.put_leaf(node, target, content, identity)
     }
 
     /// Places all that is in a directory of the source into `target`, which is a directory.
@@ -177,18 +188,25 @@ impl<'a> Placer<'a> {
     }
 
     /// What stands at a path now, links not followed.
-    fn kind(&self, path: &[u8]) -> Result<Option<Kind>, TreeError> {
-        if path.is_empty() {
-            return Ok(Some(Kind::Directory));
+    pub(super) fn entry(&self, path: &[u8]) -> Result<Option<Entry>, TreeError> {
+        if let Some(placed) = self.placed.get(&key(path)) {
+            return Ok(Some(placed.entry.clone()));
         }
-        match self.placed.get(&key(path)) {
-            Some(placed) => Ok(Some(placed.entry.kind.clone())),
-            None => Ok(self.below.node(path)?.map(|node| node.entry.kind)),
+        if !self.replaced.is_empty() && ancestors(path).any(|above| self.replaced.contains(&key(above))) {
+            return Ok(None);
+        }
+        Ok(self.below.node(path)?.map(|node| node.entry))
+    }
+
+    pub(super) fn kind(&self, path: &[u8]) -> Result<Option<Kind>, TreeError> {
+        match path {
+            b"" => Ok(Some(Kind::Directory)),
+            path => Ok(self.entry(path)?.map(|entry| entry.kind)),
         }
     }
 
     /// Sees to it that a directory and all above it are in the layer.
-    fn ensure(&mut self, path: &[u8]) -> Result<(), PlaceError> {
+    pub(super) fn ensure(&mut self, path: &[u8]) -> Result<(), PlaceError> {
         if path.is_empty() {
             return Ok(());
         }
@@ -199,8 +217,8 @@ impl<'a> Placer<'a> {
             };
         }
         self.ensure(parent(path))?;
-        let entry = match self.below.node(path)? {
-            Some(node) if node.entry.kind == Kind::Directory => node.entry,
+        let entry = match self.entry(path)? {
+            Some(entry) if entry.kind == Kind::Directory => entry,
             Some(_) => return Err(PlaceError::NotADirectory { path: path.to_vec() }),
             None => self.ruled(Entry::new(path, Kind::Directory, 0o755)),
         };
@@ -208,7 +226,7 @@ impl<'a> Placer<'a> {
     }
 
     /// Places a directory below the top one: it takes the source's metadata even if it was there.
-    fn put_directory(&mut self, source: &Entry, target: &[u8]) -> Result<(), PlaceError> {
+    pub(super) fn put_directory(&mut self, source: &Entry, target: &[u8]) -> Result<(), PlaceError> {
         self.ensure(parent(target))?;
         match self.kind(target)? {
             None | Some(Kind::Directory) => {}
@@ -255,8 +273,14 @@ impl<'a> Placer<'a> {
 }
 
 /// Slashes sort below every other byte of a name, so that a directory is followed by what it holds.
-fn key(path: &[u8]) -> Vec<u8> {
+pub(super) fn key(path: &[u8]) -> Vec<u8> {
     path.iter().map(|&byte| if byte == b'/' { 0 } else { byte }).collect()
+}
+
+/// A path and all directories above it.
+fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let borders = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    borders.chain([path.len()]).map(|end| &path[..end])
 }
 
 fn parent(path: &[u8]) -> &[u8] {

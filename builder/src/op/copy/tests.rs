@@ -163,10 +163,67 @@ fn a_heredoc_is_a_file_of_its_delimiters_name() {
     assert_eq!(lines(&planned), ["644 0 motd"]);
 }
 
+/// Unpacks an archive into the base, all its directories but `implied` having entries.
+fn unpacked(archive: Trial, implied: &[&str], destination: &str, rules: Rules) -> Vec<String> {
+    let directories = archive.0.values().filter(|(entry, _)| entry.kind == Kind::Directory);
+    let directories = directories.map(|(entry, _)| entry.path.clone());
+    let directories =
+        directories.filter(|path| !implied.iter().any(|name| name.as_bytes() == path)).collect();
+    let input = Input::Archive { tree: Arc::new(archive), directories };
+    lines(&plan(&base(), vec![input], destination, rules).unwrap())
+}
+
 #[test]
-fn an_archive_is_merged_and_keeps_its_owners() {
-    let planned = plan(&base(), vec![Input::Whole { tree: source() }], "/opt", Rules::default()).unwrap();
-    assert_eq!(lines(&planned)[..3], ["755 0 opt/", "700 7 opt/dir/", "777 0 opt/dir/link -> one"]);
+fn an_archive_is_merged_and_keeps_its_owners_and_modes() {
+    let archive = || {
+        let owned = Entry { uid: 7, ..Entry::new("dir", Kind::Directory, 0o700) };
+        Trial::default().with(owned).file("dir/one", "1")
+    };
+    let rules = Rules { owner: None, mode: Some(Mode::parse("111").unwrap()) };
+    assert_eq!(
+        unpacked(archive(), &[], "/opt", rules),
+        ["755 0 opt/", "700 7 opt/dir/", "644 0 opt/dir/one"]
+    );
+    let rules = Rules { owner: Some(Owner { uid: 9, gid: 9 }), mode: None };
+    assert_eq!(
+        unpacked(archive(), &[], "/opt", rules),
+        ["755 9 opt/", "700 9 opt/dir/", "644 9 opt/dir/one"]
+    );
+}
+
+#[test]
+fn an_archive_that_does_not_say_what_a_directory_is_leaves_it_as_it_is() {
+    let archive = Trial::default().directory("home").file("home/x", "").directory("new").file("new/y", "");
+    let rules = Rules { owner: Some(Owner { uid: 9, gid: 9 }), mode: None };
+    assert_eq!(
+        unpacked(archive, &["home", "new"], "/", rules),
+        ["711 5 home/", "644 9 home/x", "755 0 new/", "644 9 new/y"]
+    );
+}
+
+#[test]
+fn an_archive_goes_through_links_unless_it_has_a_directory_there() {
+    let archive = || Trial::default().directory("lib").file("lib/x", "");
+    assert_eq!(
+        unpacked(archive(), &["lib"], "/", Rules::default()),
+        ["755 0 usr/", "755 0 usr/lib/", "644 0 usr/lib/x"]
+    );
+    assert_eq!(unpacked(archive(), &[], "/", Rules::default()), ["755 0 lib/", "644 0 lib/x"]);
+}
+
+#[test]
+fn an_archive_replaces_what_is_of_another_kind() {
+    let archive = Trial::default().directory("taken").file("usr", "no directory any more");
+    assert_eq!(unpacked(archive, &[], "/", Rules::default()), ["755 0 taken/", "644 0 usr"]);
+}
+
+#[test]
+fn pipes_and_devices_of_an_archive_are_left_out() {
+    let archive = Trial::default()
+        .with(Entry::new("pipe", Kind::Fifo, 0o644))
+        .with(Entry::new("null", Kind::CharacterDevice { major: 1, minor: 3 }, 0o666))
+        .file("f", "");
+    assert_eq!(unpacked(archive, &[], "/", Rules::default()), ["644 0 f"]);
 }
 
 #[test]

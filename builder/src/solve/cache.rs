@@ -1,11 +1,13 @@
 //! The local cache: which layer a key led to.
 //!
 //! ```text
-//! cache.db    record(key → diff_id, digest, size, media_type, used)    SQLite, WAL, many processes at once
+//! cache.db    record(key → diff_id, digest, size, media_type, seal, used)    SQLite, WAL, many processes
 //! ```
 //!
 //! A record is a hint, never the truth: the layer's blob is in the store, and a record whose blob is
-//! gone is a miss. The whole file can be deleted at any time and is rebuilt by building.
+//! gone is a miss. SQLite does not notice a bit that rots, and a wrong diff_id would make a wrong image:
+//! each record is sealed with a hash. The whole file can be deleted at any time and is rebuilt by
+//! building; one that is no database any more is put aside.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -17,16 +19,16 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, ffi, params,
 };
 
-use super::Key;
+use super::{Key, KeyHasher};
 
 /// Changes whenever the tables do; another version's file is emptied, since it can be rebuilt.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 const SCHEMA: &str = "
     DROP TABLE IF EXISTS record;
     CREATE TABLE record (
         key BLOB PRIMARY KEY, diff_id TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
-        media_type TEXT NOT NULL,
+        media_type TEXT NOT NULL, seal BLOB NOT NULL,
         used INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX record_used ON record (used);";
@@ -66,8 +68,12 @@ impl CacheError {
 impl Cache {
     /// Opens the cache, making it if it is not there.
     pub fn open(path: &Path) -> Result<Self, CacheError> {
+        let connection = match connect(path) {
+            Err(error) if is_damage(&error) => put_aside(path).and_then(|()| connect(path)),
+            result => result,
+        };
         let connection =
-            connect(path).map_err(|source| CacheError { verb: "open", path: path.to_owned(), source })?;
+            connection.map_err(|source| CacheError { verb: "open", path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
@@ -75,8 +81,10 @@ impl Cache {
     pub fn get(&self, key: &Key, now: i64) -> Result<Option<Layer>, CacheError> {
         self.with("read", |connection| {
             let record = connection
-                .prepare_cached("SELECT diff_id, digest, size, media_type, used FROM record WHERE key = ?1")?
-                .query_row([&key.as_bytes()[..]], |row| Ok((read(row)?, row.get::<_, i64>(4)?)))
+                .prepare_cached(
+                    "SELECT key, diff_id, digest, size, media_type, seal, used FROM record WHERE key = ?1",
+                )?
+                .query_row([&key.as_bytes()[..]], |row| Ok((read(row)?, row.get::<_, i64>(6)?)))
                 .optional()?;
             let Some((record, used)) = record else { return Ok(None) };
             // Once a minute is enough for a sweep by age, and spares a write for every hit.
@@ -93,13 +101,14 @@ impl Cache {
     pub fn put(&self, key: &Key, layer: &Layer, now: i64) -> Result<(), CacheError> {
         self.with("write", |connection| {
             connection
-                .prepare_cached("INSERT OR REPLACE INTO record (key, diff_id, digest, size, media_type, used) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .prepare_cached("INSERT OR REPLACE INTO record (key, diff_id, digest, size, media_type, seal, used) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
                 .execute(params![
                     &key.as_bytes()[..],
                     layer.diff_id.to_string(),
                     layer.descriptor.digest.to_string(),
                     i64::try_from(layer.descriptor.size).unwrap_or(i64::MAX),
                     layer.descriptor.media_type.as_str(),
+                    seal(key.as_bytes(), layer),
                     now,
                 ])
                 .map(drop)
@@ -109,8 +118,9 @@ impl Cache {
     /// Returns the blobs that records newer than `since` name: what a sweep must keep.
     pub fn used_since(&self, since: i64) -> Result<Vec<Layer>, CacheError> {
         self.with("read", |connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT diff_id, digest, size, media_type FROM record WHERE used >= ?1")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT key, diff_id, digest, size, media_type, seal FROM record WHERE used >= ?1",
+            )?;
             let records = statement.query_map([since], read)?;
             records.filter_map(Result::transpose).collect()
         })
@@ -162,15 +172,48 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// A row whose digests do not parse is of another time: no record.
+/// Whether the file is no database, or not a whole one.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+/// Moves a damaged database out of the way, with what SQLite keeps beside it. Another process that has
+/// it open goes on with a file that nobody will look at again, which costs it some records.
+fn put_aside(path: &Path) -> rusqlite::Result<()> {
+    let beside = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    for end in ["-wal", "-shm"] {
+        // Most often there is none.
+        let _ = std::fs::remove_file(beside(end));
+    }
+    std::fs::rename(path, beside(".damaged")).map_err(|_| rusqlite::Error::InvalidPath(path.to_owned()))
+}
+
+/// A hash of the whole record but for `used`.
+fn seal(key: &[u8], layer: &Layer) -> [u8; 32] {
+    let Layer { diff_id, descriptor } = layer;
+    let mut hasher = KeyHasher::new("record");
+    hasher.field("key", key).field("diff_id", diff_id.to_string());
+    hasher.field("digest", descriptor.digest.to_string()).field("size", descriptor.size.to_le_bytes());
+    hasher.field("media_type", descriptor.media_type.as_str());
+    *hasher.finish().as_bytes()
+}
+
+/// Reads `key, diff_id, digest, size, media_type, seal`. A row that does not parse, or that is not what
+/// was written, is no record.
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Layer>> {
-    let (diff_id, digest): (String, String) = (row.get(0)?, row.get(1)?);
-    let (size, media_type): (i64, String) = (row.get(2)?, row.get(3)?);
+    let (key, diff_id, digest): (Vec<u8>, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let (size, media_type, sealed): (i64, String, Vec<u8>) = (row.get(3)?, row.get(4)?, row.get(5)?);
     let (Ok(diff_id), Ok(digest), Ok(size)) = (diff_id.parse(), digest.parse(), u64::try_from(size)) else {
         return Ok(None);
     };
     let descriptor = Descriptor::new(MediaType::new(media_type), digest, size);
-    Ok(Some(Layer { descriptor, diff_id: DiffId(diff_id) }))
+    let layer = Layer { descriptor, diff_id: DiffId(diff_id) };
+    Ok((seal(&key, &layer)[..] == sealed[..]).then_some(layer))
 }
 
 #[cfg(test)]
@@ -196,6 +239,29 @@ mod tests {
         let (first, second) = (Cache::open(&path).unwrap(), Cache::open(&path).unwrap());
         first.put(&key, &layer(b"a"), 100).unwrap();
         assert_eq!(second.get(&key, 100).unwrap(), Some(layer(b"a")));
+    }
+
+    #[test]
+    fn a_record_that_rotted_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("cache.db")).unwrap();
+        let key = KeyHasher::new("run").finish();
+        cache.put(&key, &layer(b"a"), 100).unwrap();
+        let other = DiffId(Digest::sha256(b"b")).to_string();
+        cache
+            .with("write", |connection| connection.execute("UPDATE record SET diff_id = ?1", [other]))
+            .unwrap();
+        assert_eq!(cache.get(&key, 100).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache.db");
+        std::fs::write(&path, "garbage, and more than a header of it".repeat(100)).unwrap();
+        let cache = Cache::open(&path).unwrap();
+        assert_eq!(cache.get(&KeyHasher::new("run").finish(), 100).unwrap(), None);
+        assert!(folder.path().join("cache.db.damaged").exists());
     }
 
     #[test]

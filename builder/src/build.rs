@@ -101,6 +101,9 @@ pub fn build(
     let plan = read_plan(&file, request, fetch, progress)?;
     let workshop = workshop(request, ignore, progress, interrupt)?;
     let solved = solve(&plan.graph, request, &workshop, &file)?;
+    if interrupt.is_sent() {
+        return Err(BuildError::Interrupted);
+    }
     let exported = export(&*workshop.store, &plan, &solved, request.epoch)
         .map_err(|source| BuildError::Export { source })?;
     request.store.update(|entries| {

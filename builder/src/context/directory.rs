@@ -5,13 +5,12 @@
 //! root's) and so are extended attributes but file capabilities, as BuildKit does when it takes a
 //! context in: who owns a checkout must not decide about the image.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oxbox_layers::tar::{Entry, Kind};
 
@@ -26,7 +25,6 @@ const MAX_CAPABILITY: usize = 64;
 pub struct Directory {
     root: PathBuf,
     ignore: Ignore,
-    seen: Mutex<HashMap<Vec<u8>, Seen>>,
 }
 
 impl Directory {
@@ -41,16 +39,12 @@ impl Directory {
         if !metadata.is_dir() {
             return Err(error(io::Error::from(io::ErrorKind::NotADirectory)));
         }
-        Ok(Self { root: root.to_owned(), ignore, seen: Mutex::default() })
+        Ok(Self { root: root.to_owned(), ignore })
     }
 
-    /// Whether the path is there and only the ignore file hides it.
+    /// Whether the path, clean and without links on the way, is there and only the ignore file hides it.
     pub fn hides(&self, path: &[u8]) -> bool {
-        fs::symlink_metadata(self.host_path(path)).is_ok() && !matches!(self.node(path), Ok(Some(_)))
-    }
-
-    fn seen(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Seen>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        matches!(self.metadata(path), Ok(Some(_))) && matches!(self.node(path), Ok(None))
     }
 
     fn host_path(&self, path: &[u8]) -> PathBuf {
@@ -167,6 +161,7 @@ impl FileTree for Directory {
         Ok(names)
     }
 
+    /// The blake3 hash and, for whoever reads it again, the length.
     fn fingerprint(&self, path: &[u8]) -> Result<Vec<u8>, TreeError> {
         let mut hasher = blake3::Hasher::new();
         let reader = self.reader(path)?;
@@ -175,9 +170,7 @@ impl FileTree for Directory {
             path: self.host_path(path),
             source,
         })?;
-        let seen = Seen { hash: hasher.finalize(), size: hasher.count() };
-        self.seen().insert(path.to_vec(), seen);
-        Ok(seen.hash.as_bytes().to_vec())
+        Ok([hasher.finalize().as_bytes(), &hasher.count().to_le_bytes()[..]].concat())
     }
 
     fn contents(&self, _paths: &[Vec<u8>]) -> Result<Box<dyn FileContents + '_>, TreeError> {
@@ -186,36 +179,37 @@ impl FileTree for Directory {
 }
 
 impl FileContents for &Directory {
-    fn open(&mut self, path: &[u8]) -> Result<Box<dyn Read + '_>, TreeError> {
+    fn open(&mut self, path: &[u8], fingerprint: Option<&[u8]>) -> Result<Box<dyn Read + '_>, TreeError> {
         let reader = self.reader(path)?;
-        Ok(match self.seen().get(path) {
-            Some(&seen) => Box::new(Unchanged { reader, seen, hasher: blake3::Hasher::new() }),
+        Ok(match fingerprint {
+            Some(seen) => Box::new(Unchanged { reader, seen: seen.to_vec(), hasher: blake3::Hasher::new() }),
             None => reader,
         })
     }
-}
-
-/// What a file was when its key was taken.
-#[derive(Clone, Copy)]
-struct Seen {
-    hash: blake3::Hash,
-    size: u64,
 }
 
 /// A file that must still be what its key was taken of, or the cache would hold something else under
 /// that key. The read that would end another content fails.
 struct Unchanged<R> {
     reader: R,
-    seen: Seen,
+    /// As [`Directory::fingerprint`] returns it.
+    seen: Vec<u8>,
     hasher: blake3::Hasher,
+}
+
+impl<R> Unchanged<R> {
+    fn is_whole(&self) -> bool {
+        let size = self.seen.last_chunk().map_or(0, |size| u64::from_le_bytes(*size));
+        self.hasher.count() >= size
+    }
 }
 
 impl<R: Read> Read for Unchanged<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.reader.read(buffer)?;
         self.hasher.update(&buffer[..length]);
-        let is_whole = length == 0 || self.hasher.count() >= self.seen.size;
-        if is_whole && !buffer.is_empty() && self.hasher.finalize() != self.seen.hash {
+        let is_end = (length == 0 && !buffer.is_empty()) || (length > 0 && self.is_whole());
+        if is_end && !self.seen.starts_with(self.hasher.finalize().as_bytes()) {
             return Err(io::Error::other("the file changed during the build"));
         }
         Ok(length)
@@ -293,17 +287,23 @@ mod tests {
     fn a_file_that_changed_since_its_key_was_taken_cannot_be_read() {
         let (folder, context) = context("");
         let path = b"src/main.c".to_vec();
-        let read = || {
+        let read = |fingerprint: &[u8]| {
             let mut text = String::new();
             let mut contents = context.contents(std::slice::from_ref(&path)).unwrap();
-            contents.open(&path).unwrap().read_to_string(&mut text).map(|_| text)
+            contents.open(&path, Some(fingerprint)).unwrap().read_to_string(&mut text).map(|_| text)
         };
         let before = context.fingerprint(&path).unwrap();
-        assert_eq!(read().unwrap(), "int main;");
+        assert_eq!(read(&before).unwrap(), "int main;");
         fs::write(folder.path().join("src/main.c"), "int mine;").unwrap();
-        assert!(read().unwrap_err().to_string().contains("changed"));
-        assert_ne!(context.fingerprint(&path).unwrap(), before);
-        assert_eq!(read().unwrap(), "int mine;");
+        // That another step of the build took it as it is now does not make it what it was.
+        let after = context.fingerprint(&path).unwrap();
+        assert_ne!(after, before);
+        assert!(read(&before).unwrap_err().to_string().contains("changed"));
+        assert_eq!(read(&after).unwrap(), "int mine;");
+        for other in ["int mine", "int mine;;", ""] {
+            fs::write(folder.path().join("src/main.c"), other).unwrap();
+            assert!(read(&after).unwrap_err().to_string().contains("changed"), "{other:?}");
+        }
     }
 
     #[test]

@@ -73,7 +73,8 @@ struct Gathered<'a> {
 }
 
 impl FileContents for Gathered<'_> {
-    fn open(&mut self, path: &[u8]) -> Result<Box<dyn Read + '_>, TreeError> {
+    /// A layer cannot change, so that fingerprints need no look.
+    fn open(&mut self, path: &[u8], _fingerprint: Option<&[u8]>) -> Result<Box<dyn Read + '_>, TreeError> {
         let content = self.tree.content(path)?;
         Ok(Box::new(self.contents.open(&content).map_err(failed)?))
     }

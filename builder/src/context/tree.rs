@@ -35,8 +35,9 @@ pub trait FileTree: Send + Sync {
 
 /// Contents of files of a tree.
 pub trait FileContents {
-    /// Opens a file that was announced, of the size that its node says.
-    fn open(&mut self, path: &[u8]) -> Result<Box<dyn Read + '_>, TreeError>;
+    /// Opens a file that was announced, of the size that its node says. With a fingerprint, reading to
+    /// the end fails if the content is another by now.
+    fn open(&mut self, path: &[u8], fingerprint: Option<&[u8]>) -> Result<Box<dyn Read + '_>, TreeError>;
 }
 
 /// What stands at a path.
@@ -205,7 +206,7 @@ pub(crate) mod tests {
     }
 
     impl FileContents for &Trial {
-        fn open(&mut self, path: &[u8]) -> Result<Box<dyn Read + '_>, TreeError> {
+        fn open(&mut self, path: &[u8], _: Option<&[u8]>) -> Result<Box<dyn Read + '_>, TreeError> {
             Ok(Box::new(&self.0[path].1[..]))
         }
     }

@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use oxbox_layers::compress::Compression;
+
 /// Changes whenever a vertex would be made differently from the same fields.
 const VERSION: &[u8] = b"oxbox vertex 1";
 
@@ -20,6 +22,15 @@ impl Key {
     /// Returns the bytes that the cache stores.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl Key {
+    /// Returns the key of the same layer in a certain compression.
+    pub fn compressed(&self, compression: Compression) -> Self {
+        let mut hasher = KeyHasher::new("compressed");
+        hasher.field("layer", self.0).field("compression", format!("{compression:?}"));
+        hasher.finish()
     }
 }
 

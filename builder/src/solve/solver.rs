@@ -87,6 +87,8 @@ pub enum SolveError {
     Indexes(#[from] IndexesError),
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error("the build was interrupted")]
+    Interrupted,
     #[error("there is no build context {name:?}")]
     NoContext { name: String },
     #[error(transparent)]
@@ -100,6 +102,9 @@ pub enum SolveError {
 impl Workshop<'_> {
     /// Makes one vertex; `inputs` are those of [`Op::inputs`], in that order.
     pub fn make(&self, id: VertexId, vertex: &Vertex, inputs: &[Arc<Solved>]) -> Result<Solved, SolveError> {
+        if self.interrupt.is_sent() {
+            return Err(SolveError::Interrupted);
+        }
         let began = Instant::now();
         let title = vertex.title.as_str();
         // What a stage stands on is neither made nor remembered here.
@@ -176,8 +181,8 @@ impl Job<'_> {
             "" => Owner::default(),
             user => self.workshop.owner(user, below)?,
         };
-        let planned = copy::plan_directory(&self.workshop.tree(below)?, &workdir.path, owner)?;
-        self.planned(&planned, below)
+        let mut planned = copy::plan_directory(&self.workshop.tree(below)?, &workdir.path, owner)?;
+        self.planned(&mut planned, below)
     }
 
     fn copy(&mut self, copy: &graph::Copy, inputs: &[Arc<Solved>]) -> Result<Solved, SolveError> {
@@ -193,8 +198,8 @@ impl Job<'_> {
             owner: copy.chown.as_deref().map(|text| self.workshop.owner(text, below)).transpose()?,
             mode: mode.map_err(|source| CopyError::Mode { source })?,
         };
-        let planned = copy::plan(&self.workshop.tree(below)?, sources, &copy.destination, rules)?;
-        self.planned(&planned, below)
+        let mut planned = copy::plan(&self.workshop.tree(below)?, sources, &copy.destination, rules)?;
+        self.planned(&mut planned, below)
     }
 
     /// Turns a source of the graph into what is copied.
@@ -213,9 +218,7 @@ impl Job<'_> {
             (Source::Context { name, pattern }, _) => {
                 let context = self.context(name)?;
                 let selected = copy::select(&*context, pattern).map_err(|error| match error {
-                    SelectError::Missing { pattern }
-                        if context.hides(pattern.trim_matches('/').as_bytes()) =>
-                    {
+                    SelectError::Missing { pattern, path } if context.hides(&path) => {
                         CopyError::Ignored { pattern }
                     }
                     error => CopyError::Select(error),
@@ -270,16 +273,16 @@ impl Job<'_> {
             return Ok(None);
         }
         let mut contents = tree.contents(std::slice::from_ref(&one.path)).map_err(CopyError::Tree)?;
-        let mut content = contents.open(&one.path).map_err(CopyError::Tree)?;
+        let mut content = contents.open(&one.path, None).map_err(CopyError::Tree)?;
         if !archive::is_archive(&mut *content).map_err(failed)? {
             return Ok(None);
         }
         drop(content);
-        let mut content = contents.open(&one.path).map_err(CopyError::Tree)?;
+        let mut content = contents.open(&one.path, None).map_err(CopyError::Tree)?;
         archive::open(&mut *content, &self.workshop.store, &self.workshop.spool).map(Some).map_err(failed)
     }
 
-    fn planned(&mut self, planned: &Planned, below: &Arc<Solved>) -> Result<Solved, SolveError> {
+    fn planned(&mut self, planned: &mut Planned, below: &Arc<Solved>) -> Result<Solved, SolveError> {
         if planned.is_empty() {
             return Ok(Solved {
                 layers: Arc::clone(&below.layers),
@@ -288,9 +291,10 @@ impl Job<'_> {
             });
         }
         let epoch = self.workshop.epoch;
-        let key = planned.key(epoch)?;
+        let interrupt = &self.workshop.interrupt;
+        let key = planned.key(epoch, interrupt)?;
         let layer = self.cached_or(&key, |_, mut writer| {
-            planned.write(&mut writer, epoch)?;
+            planned.write(&mut writer, epoch, interrupt)?;
             Ok(writer.finish_indexed()?)
         })?;
         Ok(below.with(layer))
@@ -332,29 +336,45 @@ impl Job<'_> {
         if let Some(index) = index {
             workshop.indexes.put(layer.diff_id, index)?;
         }
-        workshop.cache.put(key, &layer, workshop.now)?;
+        self.remember(key, &layer)?;
         Ok(layer)
     }
 
-    /// Returns the layer of a record whose blob is still there, compressed as it is wanted.
+    /// Returns a layer that the key led to before, compressed as it is wanted.
     fn cached(&mut self, key: &Key) -> Result<Option<Layer>, SolveError> {
+        let wanted = self.compression();
+        if let Some(layer) = self.recorded(&key.compressed(wanted))? {
+            return Ok(Some(layer));
+        }
+        let Some(layer) = self.recorded(key)? else { return Ok(None) };
+        if !self.vertex.exported {
+            return Ok(Some(layer));
+        }
+        self.cached = false;
+        let workshop = self.workshop;
+        let layer = layer.recompress(&*workshop.store, wanted, workshop.threads.get())?;
+        self.remember(key, &layer)?;
+        Ok(Some(layer))
+    }
+
+    /// Returns the layer of a record whose blob is still there.
+    fn recorded(&self, key: &Key) -> Result<Option<Layer>, SolveError> {
         let workshop = self.workshop;
         if workshop.reuse == Reuse::Forbidden {
             return Ok(None);
         }
         let Some(layer) = workshop.cache.get(key, workshop.now)? else { return Ok(None) };
-        if workshop.store.stat(&layer.descriptor.digest)? != Some(layer.descriptor.size) {
-            return Ok(None);
-        }
-        let wanted = self.compression();
-        let is_wanted = layer.descriptor.media_type.kind() == oxbox_layers::oci::Kind::Layer(wanted.format());
-        if is_wanted || !self.vertex.exported {
-            return Ok(Some(layer));
-        }
-        self.cached = false;
-        let layer = layer.recompress(&*workshop.store, wanted, workshop.threads.get())?;
-        workshop.cache.put(key, &layer, workshop.now)?;
-        Ok(Some(layer))
+        let is_there = workshop.store.stat(&layer.descriptor.digest)? == Some(layer.descriptor.size);
+        Ok(is_there.then_some(layer))
+    }
+
+    /// Notes a layer twice: as itself, for whoever takes any compression, and in the one that it has. The
+    /// level counts too, or the digest of an image would depend on what was built before.
+    fn remember(&self, key: &Key, layer: &Layer) -> Result<(), SolveError> {
+        let workshop = self.workshop;
+        workshop.cache.put(key, layer, workshop.now)?;
+        workshop.cache.put(&key.compressed(self.compression()), layer, workshop.now)?;
+        Ok(())
     }
 
     /// Layers of stages that are never exported are not worth compressing.

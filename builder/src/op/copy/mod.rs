@@ -28,6 +28,7 @@ pub use select::{SelectError, Selected, select};
 
 use super::archive::ArchiveError;
 use crate::context::tree::{self, FileTree, TreeError};
+use crate::exec::Interrupt;
 use crate::solve::{Key, KeyHasher};
 
 /// A source whose tree is at hand.
@@ -58,6 +59,8 @@ pub enum Input {
 /// The entries of a layer that is still to be written.
 pub struct Planned {
     entries: Vec<Placed>,
+    /// Of each entry's content, once the key was taken.
+    fingerprints: Vec<Option<Vec<u8>>>,
     trees: Vec<Option<Arc<dyn FileTree>>>,
 }
 
@@ -73,6 +76,9 @@ pub enum CopyError {
         #[source]
         source: ArchiveError,
     },
+    /// The build was given up.
+    #[error("interrupted")]
+    Interrupted,
     /// The layer cannot be written.
     #[error("cannot write the layer")]
     Layer {
@@ -129,7 +135,7 @@ pub fn plan(
     for (number, input) in inputs.into_iter().enumerate() {
         trees.push(place_input(&mut placer, number, input, &target)?);
     }
-    Ok(Planned { entries: placer.finish(), trees })
+    Ok(Planned::of(placer, trees))
 }
 
 /// Makes a directory and all above it that is missing.
@@ -143,7 +149,7 @@ pub fn plan_directory(below: &dyn FileTree, path: &str, owner: Owner) -> Result<
     if missing {
         placer.directory(&parts.join(&b'/'))?;
     }
-    Ok(Planned { entries: placer.finish(), trees: Vec::new() })
+    Ok(Planned::of(placer, Vec::new()))
 }
 
 /// The destination, as far as its text says what it is.
@@ -204,16 +210,24 @@ fn file_path(placer: &mut Placer<'_>, target: &Target, name: &[u8]) -> Result<Ve
 }
 
 impl Planned {
+    fn of(placer: Placer<'_>, trees: Vec<Option<Arc<dyn FileTree>>>) -> Self {
+        Self { entries: placer.finish(), fingerprints: Vec::new(), trees }
+    }
+
     /// Whether the layer would hold nothing.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Returns the key of the layer: of everything in it but times.
-    pub fn key(&self, epoch: i64) -> Result<Key, CopyError> {
+    /// Returns the key of the layer: of everything in it but times. What is written afterwards must still
+    /// be what the key was taken of.
+    pub fn key(&mut self, epoch: i64, interrupt: &Interrupt) -> Result<Key, CopyError> {
         let mut hasher = KeyHasher::new("copy");
         hasher.field("epoch", epoch.to_le_bytes());
+        let mut fingerprints = Vec::with_capacity(self.entries.len());
         for placed in &self.entries {
+            let mut fingerprint = None;
+            check(interrupt)?;
             let Entry { path, kind, mode, uid, gid, mtime: _, xattrs } = &placed.entry;
             hasher.field("path", path).field("mode", mode.to_le_bytes());
             hasher.field("uid", uid.to_le_bytes()).field("gid", gid.to_le_bytes());
@@ -228,22 +242,32 @@ impl Planned {
                     hasher.field("inline", text);
                 }
                 Content::File { tree, path } => {
-                    hasher.field("content", self.tree(*tree).fingerprint(path)?);
+                    let content = self.tree(*tree).fingerprint(path)?;
+                    hasher.field("content", &content);
+                    fingerprint = Some(content);
                 }
             }
+            fingerprints.push(fingerprint);
         }
+        self.fingerprints = fingerprints;
         Ok(hasher.finish())
     }
 
     /// Writes the entries; no time is later than `epoch`.
-    pub fn write(&self, writer: &mut LayerWriter, epoch: i64) -> Result<(), CopyError> {
+    pub fn write(
+        &self,
+        writer: &mut LayerWriter,
+        epoch: i64,
+        interrupt: &Interrupt,
+    ) -> Result<(), CopyError> {
         let mut contents = Vec::new();
         for (number, tree) in self.trees.iter().enumerate() {
             let wanted: Vec<Vec<u8>> =
                 self.entries.iter().filter_map(|placed| placed.file_of(number)).collect();
             contents.push(tree.as_ref().map(|tree| tree.contents(&wanted)).transpose()?);
         }
-        for placed in &self.entries {
+        for (at, placed) in self.entries.iter().enumerate() {
+            check(interrupt)?;
             let mut entry = placed.entry.clone();
             entry.mtime = entry.mtime.min(epoch);
             let mut append = |content: &mut dyn io::Read| {
@@ -254,7 +278,8 @@ impl Planned {
                 Content::Inline(text) => append(&mut text.as_bytes())?,
                 Content::File { tree, path } => {
                     let contents = contents[*tree].as_mut().expect("because only trees have files");
-                    append(&mut *contents.open(path)?)?;
+                    let fingerprint = self.fingerprints.get(at).and_then(Option::as_deref);
+                    append(&mut *contents.open(path, fingerprint)?)?;
                 }
             }
         }
@@ -264,6 +289,11 @@ impl Planned {
     fn tree(&self, number: usize) -> &dyn FileTree {
         self.trees[number].as_deref().expect("because only trees have files")
     }
+}
+
+/// Between files is often enough: even a large one takes seconds.
+fn check(interrupt: &Interrupt) -> Result<(), CopyError> {
+    if interrupt.is_sent() { Err(CopyError::Interrupted) } else { Ok(()) }
 }
 
 impl Placed {

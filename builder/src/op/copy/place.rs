@@ -108,19 +108,22 @@ impl<'a> Placer<'a> {
     }
 
     /// Returns the entries, parents before children, names of one file as hard links to the first.
+    ///
+    /// One name that was copied twice, by way of a link, gives two files.
     pub fn finish(self) -> Vec<Placed> {
-        let mut first_names: BTreeMap<(usize, (u64, u64)), Vec<u8>> = BTreeMap::new();
+        let mut first_names: BTreeMap<(usize, (u64, u64)), (Vec<u8>, Content)> = BTreeMap::new();
         let mut placed: Vec<Placed> = self.placed.into_values().collect();
         for item in &mut placed {
             let Some(identity) = item.identity else { continue };
             match first_names.entry(identity) {
                 btree_map::Entry::Vacant(vacant) => {
-                    vacant.insert(item.entry.path.clone());
+                    vacant.insert((item.entry.path.clone(), item.content.clone()));
                 }
-                btree_map::Entry::Occupied(first) => {
-                    item.entry.kind = Kind::Hardlink { target: first.get().clone() };
+                btree_map::Entry::Occupied(first) if first.get().1 != item.content => {
+                    item.entry.kind = Kind::Hardlink { target: first.get().0.clone() };
                     item.content = Content::None;
                 }
+                btree_map::Entry::Occupied(_) => {}
             }
         }
         placed

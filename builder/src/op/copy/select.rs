@@ -26,6 +26,8 @@ pub enum SelectError {
     Missing {
         /// As written.
         pattern: String,
+        /// Where it would be, links followed.
+        path: Vec<u8>,
     },
     /// A wildcard matched a link, and what that points to is not there. Leaving it out would make an
     /// image that lacks a file without a word.
@@ -52,6 +54,7 @@ pub enum SelectError {
 
 /// Returns what a pattern means in a tree, in the order of names.
 pub fn select(tree: &dyn FileTree, pattern: &str) -> Result<Vec<Selected>, SelectError> {
+    let missing = |path| SelectError::Missing { pattern: pattern.to_owned(), path };
     // Rooted, so that `..` ends at the root of the source instead of leaving it.
     let clean = clean(&format!("/{pattern}"));
     let clean = clean.trim_start_matches('/');
@@ -59,7 +62,7 @@ pub fn select(tree: &dyn FileTree, pattern: &str) -> Result<Vec<Selected>, Selec
         let path = glob::unescape(clean).into_bytes();
         let resolved = tree::resolve(tree, &path, Last::Follow)?;
         if tree.node(&resolved)?.is_none() {
-            return Err(SelectError::Missing { pattern: pattern.to_owned() });
+            return Err(missing(resolved));
         }
         return Ok(vec![Selected { name: last(&path).to_vec(), path: resolved }]);
     }
@@ -68,7 +71,7 @@ pub fn select(tree: &dyn FileTree, pattern: &str) -> Result<Vec<Selected>, Selec
     let start = glob::unescape(&parts[..literals].join("/")).into_bytes();
     let start = tree::resolve(tree, &start, Last::Follow)?;
     if tree.node(&start)?.is_none() {
-        return Err(SelectError::Missing { pattern: pattern.to_owned() });
+        return Err(missing(start));
     }
     let mut found = vec![start];
     for component in &parts[literals..] {

@@ -7,6 +7,7 @@ use oxbox_layers::tar::{Entry, Kind};
 use super::{CopyError, Input, Mode, Owner, PlaceError, Planned, Rules, plan, plan_directory, select};
 use crate::context::tree::FileTree;
 use crate::context::tree::tests::Trial;
+use crate::exec::Interrupt;
 
 fn source() -> Arc<dyn FileTree> {
     let owned = |path: &str, uid, mode| Entry { uid, gid: uid, ..Entry::new(path, Kind::Directory, mode) };
@@ -238,7 +239,9 @@ fn workdir_makes_what_is_missing_as_the_user_and_leaves_the_rest() {
 
 #[test]
 fn the_key_is_of_what_lands_and_not_of_where_it_came_from() {
-    let key = |patterns: &[&str], to: &str| copied(patterns, to, Rules::default()).unwrap().key(0).unwrap();
+    let key = |patterns: &[&str], to: &str| {
+        copied(patterns, to, Rules::default()).unwrap().key(0, &Interrupt::new()).unwrap()
+    };
     assert_eq!(key(&["dir/one"], "/one"), key(&["dir/on?"], "/one"));
     assert_ne!(key(&["dir/one"], "/one"), key(&["dir/one"], "/two"));
     assert_ne!(key(&["dir/one"], "/one"), key(&["file"], "/one"));

@@ -1,0 +1,171 @@
+//! A folder with a context, a state and a store, and builds in it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use oxbox_builder::exec::Interrupt;
+use oxbox_builder::plan::Options;
+use oxbox_builder::progress::{Event, Progress};
+use oxbox_builder::solve::Reuse;
+use oxbox_builder::{BuildError, DEFAULT_EPOCH, Exported, Fetch, FetchError, Fetched, Request, build};
+use oxbox_layers::compress::Compression;
+use oxbox_layers::image::Image;
+use oxbox_layers::oci::{Descriptor, Platform, Reference};
+use oxbox_layers::store::Layout;
+use oxbox_layers::tar::{Entry, Reader};
+use oxbox_layers::validate::validate;
+
+/// Bases are what earlier builds of a test named.
+struct Local<'a>(&'a Layout);
+
+impl Fetch for Local<'_> {
+    fn base(&self, reference: &Reference, _platform: &Platform) -> Result<Descriptor, FetchError> {
+        let found = self.0.resolve(&reference.to_string()).unwrap();
+        let missing = || FetchError::Image { reference: reference.familiar(), source: "not here".into() };
+        found.ok_or_else(missing)
+    }
+
+    fn url(&self, url: &str, _into: &mut dyn std::io::Write, _max: u64) -> Result<Fetched, FetchError> {
+        Err(FetchError::Url { url: url.to_owned(), source: "no network in tests".into() })
+    }
+}
+
+/// Titles of what was made and of what the cache had.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Progress for Heard {
+    fn event(&self, event: Event<'_>) {
+        let line = match event {
+            Event::Cached { title, .. } => format!("cached {title}"),
+            Event::Done { title, .. } => format!("made {title}"),
+            Event::Failed { title, .. } => format!("failed {title}"),
+            _ => return,
+        };
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+pub(crate) struct Room {
+    pub(crate) folder: Folder,
+    pub(crate) store: Arc<Layout>,
+}
+
+/// A room's folder: this process's own, or another's.
+pub(crate) enum Folder {
+    Own(tempfile::TempDir),
+    Other(PathBuf),
+}
+
+impl Folder {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Other(folder) => folder,
+        }
+    }
+}
+
+impl Room {
+    /// Opens the room of another process.
+    pub(crate) fn open(folder: &Path) -> Self {
+        let store = Arc::new(Layout::open(folder.join("state/store")).unwrap());
+        Self { folder: Folder::Other(folder.to_owned()), store }
+    }
+
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("context")).unwrap();
+        let store = Arc::new(Layout::create(folder.path().join("state/store")).unwrap());
+        Self { folder: Folder::Own(folder), store }
+    }
+
+    pub(crate) fn file(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.folder.path().join("context").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
+    /// A path of the context.
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join("context").join(path)
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub(crate) fn request(&self, name: &str) -> Request {
+        Request {
+            state: self.folder.path().join("state"),
+            store: Arc::clone(&self.store),
+            context: self.folder.path().join("context"),
+            contexts: BTreeMap::new(),
+            dockerfile: None,
+            ignore: None,
+            options: Options::default(),
+            names: vec![name.parse::<Reference>().unwrap().or_latest()],
+            compression: Compression::default(),
+            epoch: DEFAULT_EPOCH,
+            reuse: Reuse::Allowed,
+            jobs: NonZero::new(2).unwrap(),
+        }
+    }
+
+    pub(crate) fn run(&self, request: &Request) -> (Result<Exported, BuildError>, Vec<String>) {
+        let heard = Heard::default();
+        let result = build(request, &Local(&self.store), &heard, &Interrupt::new());
+        (result, heard.0.into_inner().unwrap())
+    }
+
+    /// Runs a build that was given up before it began.
+    pub(crate) fn run_interrupted(&self, request: &Request) -> Result<Exported, BuildError> {
+        let interrupt = Interrupt::new();
+        interrupt.send(15);
+        build(request, &Local(&self.store), &Heard::default(), &interrupt)
+    }
+
+    pub(crate) fn build(&self, dockerfile: &str) -> Image {
+        self.file("Dockerfile", dockerfile);
+        let exported = self.run(&self.request("localhost/test")).0.unwrap();
+        let faults = validate(&*self.store, &exported.manifest).faults;
+        assert!(faults.is_empty(), "{faults:?}");
+        Image::load(&*self.store, &exported.manifest).unwrap()
+    }
+
+    pub(crate) fn error(&self, dockerfile: &str) -> String {
+        self.file("Dockerfile", dockerfile);
+        let error = self.run(&self.request("localhost/test")).0.unwrap_err();
+        assert_eq!(self.store.names().unwrap(), [], "a failed build names nothing");
+        causes(&error)
+    }
+
+    /// Entries of one layer, with the content of files.
+    pub(crate) fn entries(&self, image: &Image, layer: usize) -> Vec<(Entry, String)> {
+        let mut reader = Reader::new(image.layers[layer].open_tar(&*self.store).unwrap());
+        let mut entries = Vec::new();
+        while let Some(entry) = reader.next().unwrap() {
+            let mut content = String::new();
+            reader.read_to_string(&mut content).unwrap();
+            entries.push((entry, content));
+        }
+        entries
+    }
+
+    pub(crate) fn paths(&self, image: &Image, layer: usize) -> Vec<String> {
+        let entries = self.entries(image, layer);
+        entries.into_iter().map(|(entry, _)| String::from_utf8(entry.path).unwrap()).collect()
+    }
+}
+
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", causes(cause)),
+        None => error.to_string(),
+    }
+}

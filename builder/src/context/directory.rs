@@ -13,6 +13,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use oxbox_layers::tar::{Entry, Kind};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{FileContents, FileTree, Ignore, Node, TreeError};
 
@@ -62,11 +64,15 @@ impl Directory {
 
     fn reader(&self, path: &[u8]) -> Result<Box<dyn Read>, TreeError> {
         let host_path = self.host_path(path);
-        let error = |source| TreeError::Io { verb: "read", path: host_path.clone(), source };
-        if fs::symlink_metadata(&host_path).map_err(error)?.file_type().is_socket() {
-            return Ok(Box::new(io::empty()));
+        // What was a file a moment ago may be a link out of the context by now, or a pipe that nobody
+        // ever writes to.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::open(&host_path, flags, Mode::empty()) {
+            Ok(file) => Ok(Box::new(File::from(file))),
+            // A socket: see `kind`.
+            Err(Errno::NXIO) => Ok(Box::new(io::empty())),
+            Err(errno) => Err(TreeError::Io { verb: "read", path: host_path, source: errno.into() }),
         }
-        Ok(Box::new(File::open(&host_path).map_err(error)?))
     }
 
     /// Whether the ignore file lets the path be seen.
@@ -262,6 +268,17 @@ mod tests {
         symlink("/", folder.path().join("out")).unwrap();
         assert_eq!(context.children(b"out").unwrap(), [b""; 0]);
         assert_eq!(context.children(b"README.md").unwrap(), [b""; 0]);
+    }
+
+    #[test]
+    fn what_became_a_link_or_a_pipe_is_neither_followed_nor_waited_for() {
+        let (folder, context) = context("");
+        assert!(context.fingerprint(b"link").is_err());
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap();
+        context.fingerprint(b"pipe").unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        assert_eq!(context.fingerprint(b"socket").unwrap(), context.fingerprint(b"pipe").unwrap());
     }
 
     #[test]

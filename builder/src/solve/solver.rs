@@ -292,7 +292,7 @@ impl Job<'_> {
         }
         let epoch = self.workshop.epoch;
         let interrupt = &self.workshop.interrupt;
-        let key = planned.key(epoch, interrupt)?;
+        let key = planned.key(epoch, self.workshop.threads, interrupt)?;
         let layer = self.cached_or(&key, |_, mut writer| {
             planned.write(&mut writer, epoch, interrupt)?;
             Ok(writer.finish_indexed()?)

@@ -16,6 +16,7 @@ mod unpack;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::num::NonZero;
 use std::sync::Arc;
 
 use oxbox_layers::layer::{LayerError, LayerWriter};
@@ -30,6 +31,9 @@ use super::archive::ArchiveError;
 use crate::context::tree::{self, FileTree, TreeError};
 use crate::exec::Interrupt;
 use crate::solve::{Key, KeyHasher};
+
+/// What a thread must have to do to be worth starting.
+const ENTRIES_PER_THREAD: usize = 128;
 
 /// A source whose tree is at hand.
 pub enum Input {
@@ -221,13 +225,16 @@ impl Planned {
 
     /// Returns the key of the layer: of everything in it but times. What is written afterwards must still
     /// be what the key was taken of.
-    pub fn key(&mut self, epoch: i64, interrupt: &Interrupt) -> Result<Key, CopyError> {
+    pub fn key(
+        &mut self,
+        epoch: i64,
+        threads: NonZero<usize>,
+        interrupt: &Interrupt,
+    ) -> Result<Key, CopyError> {
+        self.fingerprints = self.fingerprints(threads, interrupt)?;
         let mut hasher = KeyHasher::new("copy");
         hasher.field("epoch", epoch.to_le_bytes());
-        let mut fingerprints = Vec::with_capacity(self.entries.len());
-        for placed in &self.entries {
-            let mut fingerprint = None;
-            check(interrupt)?;
+        for (placed, fingerprint) in self.entries.iter().zip(&self.fingerprints) {
             let Entry { path, kind, mode, uid, gid, mtime: _, xattrs } = &placed.entry;
             hasher.field("path", path).field("mode", mode.to_le_bytes());
             hasher.field("uid", uid.to_le_bytes()).field("gid", gid.to_le_bytes());
@@ -236,21 +243,42 @@ impl Planned {
                 xattrs.iter().flat_map(|(name, value)| [name, value]).collect::<Vec<_>>().into_iter(),
             );
             hasher.field("kind", format!("{kind:?}"));
-            match &placed.content {
-                Content::None => {}
-                Content::Inline(text) => {
-                    hasher.field("inline", text);
-                }
-                Content::File { tree, path } => {
-                    let content = self.tree(*tree).fingerprint(path)?;
-                    hasher.field("content", &content);
-                    fingerprint = Some(content);
-                }
+            if let Content::Inline(text) = &placed.content {
+                hasher.field("inline", text);
             }
-            fingerprints.push(fingerprint);
+            if let Some(fingerprint) = fingerprint {
+                hasher.field("content", fingerprint);
+            }
         }
-        self.fingerprints = fingerprints;
         Ok(hasher.finish())
+    }
+
+    /// Reads all files; small ones are all waiting, so that several threads share them, dealt like cards.
+    fn fingerprints(
+        &self,
+        threads: NonZero<usize>,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<Option<Vec<u8>>>, CopyError> {
+        let fingerprint = |placed: &Placed| match &placed.content {
+            Content::File { tree, path } => {
+                check(interrupt)?;
+                Ok(Some(self.tree(*tree).fingerprint(path)?))
+            }
+            _ => Ok(None),
+        };
+        let workers = threads.get().min(self.entries.len().div_ceil(ENTRIES_PER_THREAD)).max(1);
+        let deal = |worker| self.entries.iter().skip(worker).step_by(workers).map(fingerprint).collect();
+        let hands = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..workers).map(|worker| scope.spawn(move || deal(worker))).collect();
+            let first: Result<Vec<_>, CopyError> = deal(0);
+            let others = others.into_iter().map(|other| match other.join() {
+                Ok(hand) => hand,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            [first].into_iter().chain(others).collect::<Result<Vec<_>, _>>()
+        })?;
+        let mut hands: Vec<_> = hands.into_iter().map(Vec::into_iter).collect();
+        Ok((0..self.entries.len()).filter_map(|at| hands[at % workers].next()).collect())
     }
 
     /// Writes the entries; no time is later than `epoch`.

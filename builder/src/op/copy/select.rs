@@ -5,6 +5,8 @@
 //! followed in every component up to the first wildcard, and in the last one: COPY of a link copies what
 //! it points to. In between they are names that lead nowhere, as in BuildKit.
 
+use oxbox_layers::tar::Kind;
+
 use crate::context::glob::{self, Glob, GlobError};
 use crate::context::ignore::clean;
 use crate::context::tree::{self, FileTree, Last, TreeError};
@@ -99,8 +101,10 @@ fn step(
     if !glob::has_wildcard(component) {
         let name = glob::unescape(component).into_bytes();
         for directory in found {
-            if tree.children(directory)?.contains(&name) {
-                next.push(tree::join(directory, &name));
+            let path = tree::join(directory, &name);
+            let is_directory = tree.node(directory)?.is_some_and(|node| node.entry.kind == Kind::Directory);
+            if is_directory && tree.node(&path)?.is_some() {
+                next.push(path);
             }
         }
         return Ok(next);

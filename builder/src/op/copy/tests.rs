@@ -1,5 +1,6 @@
 //! What lands where: the destination rules of COPY, ADD and WORKDIR.
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use oxbox_layers::tar::{Entry, Kind};
@@ -240,9 +241,31 @@ fn workdir_makes_what_is_missing_as_the_user_and_leaves_the_rest() {
 #[test]
 fn the_key_is_of_what_lands_and_not_of_where_it_came_from() {
     let key = |patterns: &[&str], to: &str| {
-        copied(patterns, to, Rules::default()).unwrap().key(0, &Interrupt::new()).unwrap()
+        copied(patterns, to, Rules::default())
+            .unwrap()
+            .key(0, NonZero::<usize>::MIN, &Interrupt::new())
+            .unwrap()
     };
     assert_eq!(key(&["dir/one"], "/one"), key(&["dir/on?"], "/one"));
     assert_ne!(key(&["dir/one"], "/one"), key(&["dir/one"], "/two"));
     assert_ne!(key(&["dir/one"], "/one"), key(&["file"], "/one"));
+}
+
+#[test]
+fn the_key_does_not_depend_on_who_reads_the_files() {
+    let files = |mut tree: Trial, last: &str| {
+        for number in 0..1000 {
+            tree = tree.file(&format!("f{number}"), &number.to_string());
+        }
+        Arc::new(tree.file("last", last))
+    };
+    let key = |threads: usize, last: &str| {
+        let tree: Arc<dyn FileTree> = files(Trial::default(), last);
+        let selected = select(&*tree, ".").unwrap();
+        let input = Input::Paths { tree, selected };
+        let mut planned = plan(&Trial::default(), vec![input], "/", Rules::default()).unwrap();
+        planned.key(0, NonZero::new(threads).unwrap(), &Interrupt::new()).unwrap()
+    };
+    assert_eq!(key(1, "a"), key(3, "a"));
+    assert_ne!(key(3, "a"), key(3, "b"));
 }

@@ -111,16 +111,15 @@ fn foreign_compression(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Sets an archive aside and opens it as a tree.
-pub fn open(
-    content: &mut dyn Read,
-    store: &Arc<dyn BlobStore>,
-    spool: &Path,
-) -> Result<Archive, ArchiveError> {
+/// Sets an archive aside: its tar as a blob of the store.
+pub fn set_aside(content: &mut dyn Read, store: &dyn BlobStore) -> Result<Layer, ArchiveError> {
     let decoder = Decoder::new(content).map_err(|source| ArchiveError::Read { source })?;
     let mut tar = decoder.limit(MAX_ARCHIVE_BYTES);
-    let layer = Layer::of_tar(&**store, &mut tar, Compression::None, 1)
-        .map_err(|source| ArchiveError::Layer { source })?;
+    Layer::of_tar(store, &mut tar, Compression::None, 1).map_err(|source| ArchiveError::Layer { source })
+}
+
+/// Opens an archive that was set aside.
+pub fn open(layer: Layer, store: &Arc<dyn BlobStore>, spool: &Path) -> Result<Archive, ArchiveError> {
     let index = LayerIndex::of_layer(&layer, &**store).map_err(|source| ArchiveError::Index { source })?;
     if let Some(odd) = index.iter().find(|indexed| indexed.entry.name().starts_with(b".wh.")) {
         return Err(ArchiveError::WhiteoutName { path: odd.entry.path });

@@ -121,7 +121,7 @@ fn work<T, E, M>(
     // A panic in `make` unwinds through the scope; the state itself is never left half-changed.
     let lock = || state.lock().unwrap_or_else(PoisonError::into_inner);
     while let Some((vertex, needed)) = next(inputs, lock(), changed, cancel) {
-        let guard = Waker { cancel, changed };
+        let guard = Waker { cancel, changed, state };
         let result = make(vertex, &needed);
         std::mem::forget(guard);
         let mut state = lock();
@@ -139,13 +139,16 @@ fn work<T, E, M>(
 }
 
 /// Wakes the others if a vertex panics, so that the panic ends the build instead of hanging it.
-struct Waker<'a> {
+struct Waker<'a, S> {
     cancel: &'a Cancel<'a>,
     changed: &'a Condvar,
+    state: &'a Mutex<S>,
 }
 
-impl Drop for Waker<'_> {
+impl<S> Drop for Waker<'_, S> {
     fn drop(&mut self) {
+        // Under the lock, or another thread could look just before and wait just after.
+        let _state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.cancel.cancel();
         self.changed.notify_all();
     }

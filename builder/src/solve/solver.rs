@@ -12,7 +12,7 @@ use oxbox_layers::layer::{Layer, LayerError, LayerWriter};
 use oxbox_layers::stack::{LayerIndex, Stack};
 use oxbox_layers::store::{BlobStore, StoreError};
 
-use super::{Cache, CacheError, Indexes, IndexesError, Key};
+use super::{Cache, CacheError, Indexes, IndexesError, Key, KeyHasher};
 use crate::context::{Directory, FileTree, LayerTree};
 use crate::exec::Interrupt;
 use crate::op::archive::{self, Archive, ArchiveError};
@@ -278,8 +278,20 @@ impl Job<'_> {
             return Ok(None);
         }
         drop(content);
-        let mut content = contents.open(&one.path, None).map_err(CopyError::Tree)?;
-        archive::open(&mut *content, &self.workshop.store, &self.workshop.spool).map(Some).map_err(failed)
+        let workshop = self.workshop;
+        let fingerprint = tree.fingerprint(&one.path).map_err(CopyError::Tree)?;
+        let key = KeyHasher::new("archive").field("content", &fingerprint).finish();
+        let layer = match self.recorded(&key)? {
+            Some(layer) => layer,
+            None => {
+                let content = contents.open(&one.path, Some(&fingerprint));
+                let layer = archive::set_aside(&mut *content.map_err(CopyError::Tree)?, &*workshop.store);
+                let layer = layer.map_err(failed)?;
+                workshop.cache.put(&key, &layer, workshop.now)?;
+                layer
+            }
+        };
+        archive::open(layer, &workshop.store, &workshop.spool).map(Some).map_err(failed)
     }
 
     fn planned(&mut self, planned: &mut Planned, below: &Arc<Solved>) -> Result<Solved, SolveError> {

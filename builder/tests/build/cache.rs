@@ -254,6 +254,32 @@ fn an_interrupted_build_names_nothing() {
     assert_eq!(room.store.names().unwrap(), []);
 }
 
+#[test]
+fn an_archive_is_decompressed_once() {
+    let room = Room::new();
+    let mut tar = oxbox_layers::tar::Writer::new(flate2::write::GzEncoder::new(
+        Vec::new(),
+        flate2::Compression::fast(),
+    ));
+    let kind = oxbox_layers::tar::Kind::File { size: 1 };
+    tar.append(&oxbox_layers::tar::Entry::new("f", kind, 0o644), &mut &b"f"[..]).unwrap();
+    room.file("a.tgz", tar.finish().unwrap().finish().unwrap());
+    room.file("Dockerfile", "FROM scratch\nADD a.tgz /\n");
+    let request = room.request("localhost/x");
+    let (first, _) = built(&room, &request);
+    let blobs = room.store.blobs().unwrap();
+    let aside = blobs.iter().find(|blob| blob.size % 512 == 0).unwrap();
+    // It may go at any time, and another that says the same may not be asked to come.
+    let path = room.store.blob_path(&aside.digest);
+    let changed =
+        |path: &std::path::Path| std::os::unix::fs::MetadataExt::ctime_nsec(&fs::metadata(path).unwrap());
+    let before = changed(&path);
+    assert_eq!(built(&room, &request), (first, Vec::new()));
+    assert_eq!(changed(&path), before);
+    room.store.remove(&aside.digest).unwrap();
+    assert_eq!(built(&room, &request).0, first);
+}
+
 /// Where the process that is killed finds the room that it builds in.
 const ROOM: &str = "OXBOX_TEST_ROOM";
 

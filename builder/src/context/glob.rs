@@ -14,6 +14,8 @@ pub struct Glob {
     tokens: Vec<Token>,
     /// What stands before the first special token, for pruning.
     literal: String,
+    /// How many tokens that are.
+    literals: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -113,32 +115,42 @@ impl Glob {
             rest = after;
         }
         let literal = tokens.iter().map_while(|token| match token {
+            // Also what a byte that is no character counts as: not to be compared by bytes.
+            Token::Character(char::REPLACEMENT_CHARACTER) => None,
             Token::Character(character) => Some(*character),
             _ => None,
         });
-        Ok(Self { literal: literal.collect(), tokens })
+        let literal: String = literal.collect();
+        Ok(Self { literals: literal.chars().count(), literal, tokens })
     }
 
     /// Whether the whole path matches.
     pub fn matches(&self, path: &[u8]) -> bool {
-        if self.literal.chars().count() == self.tokens.len() {
-            return self.literal.as_bytes() == path;
+        // Nearly always decided here.
+        let Some(path) = path.strip_prefix(self.literal.as_bytes()) else { return false };
+        let tokens = &self.tokens[self.literals..];
+        if tokens.is_empty() {
+            return path.is_empty();
         }
-        let mut states = States::at_start(&self.tokens);
+        let mut states = States::at_start(tokens);
+        let mut next = States::none(tokens);
         for chunk in path.utf8_chunks() {
             // A byte that is no UTF-8 counts as one character that no pattern names.
             let broken = chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER);
             for character in chunk.valid().chars().chain(broken) {
-                states = states.after(character, &self.tokens);
+                if !states.step(character, tokens, &mut next) {
+                    return false;
+                }
+                std::mem::swap(&mut states, &mut next);
             }
         }
-        states.at_token(self.tokens.len())
+        states.at_token(tokens.len())
     }
 
     /// Whether a path below `directory` could match; may say yes too often, never no.
     pub fn may_match_below(&self, directory: &[u8]) -> bool {
         let literal = self.literal.as_bytes();
-        if self.literal.chars().count() == self.tokens.len() {
+        if self.literals == self.tokens.len() {
             return literal.starts_with(directory) && literal.get(directory.len()) == Some(&b'/');
         }
         let shared = literal.len().min(directory.len());
@@ -181,8 +193,11 @@ impl States {
         }
     }
 
-    fn after(&self, character: char, tokens: &[Token]) -> Self {
-        let mut next = Self::none(tokens);
+    /// Sets `next` to the places after one more character; says whether there are any.
+    fn step(&self, character: char, tokens: &[Token], next: &mut Self) -> bool {
+        next.before.fill(false);
+        next.within.fill(false);
+        let mut any = false;
         for (index, token) in tokens.iter().enumerate() {
             if !self.before[index] && !self.within[index] {
                 continue;
@@ -200,10 +215,11 @@ impl States {
                 Token::Rest | Token::Anything => next.enter(index, tokens),
                 Token::Components if character == '/' => next.enter(index, tokens),
                 Token::Components => next.within[index] = true,
-                _ => {}
+                _ => continue,
             }
+            any = true;
         }
-        next
+        any
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod cache;
 pub mod indexes;
+mod job;
 pub mod key;
 pub mod schedule;
 pub mod solver;

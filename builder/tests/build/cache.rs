@@ -14,6 +14,9 @@ use oxbox_layers::validate::validate;
 
 use crate::room::Room;
 
+/// What is done to a room between two builds, and its name.
+type Change = (&'static str, Box<dyn FnOnce(&Room)>);
+
 /// Builds and returns the digest, and the titles of the steps that the cache did not have; what a stage
 /// stands on is no step.
 fn built(room: &Room, request: &Request) -> (Digest, Vec<String>) {
@@ -48,7 +51,7 @@ fn everything_that_changes_the_layer_changes_the_key() {
             room.file(path, text);
         }
     };
-    let changes: Vec<(&str, Box<dyn FnOnce(&Room)>)> = vec![
+    let changes: Vec<Change> = vec![
         ("content of the same length", Box::new(file("d/a", "B"))),
         ("mode of a file", Box::new(mode("d/a", 0o600))),
         ("mode of a folder", Box::new(mode("d/sub", 0o700))),
@@ -89,7 +92,7 @@ fn what_does_not_change_the_layer_does_not_change_the_key() {
         let file = fs::File::options().write(true).open(room.at("d/a")).unwrap();
         file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(9999)).unwrap();
     };
-    let changes: Vec<(&str, Box<dyn FnOnce(&Room)>)> = vec![
+    let changes: Vec<Change> = vec![
         ("time of a file", Box::new(touch)),
         (
             "owner of a file",

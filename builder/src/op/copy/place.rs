@@ -36,6 +36,9 @@ pub enum Content {
     },
 }
 
+/// Which file of which tree: the same for all its names.
+type Identity = (usize, (u64, u64));
+
 /// One entry of the layer to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
@@ -44,7 +47,7 @@ pub struct Placed {
     /// Where its bytes are.
     pub content: Content,
     /// The tree and the file that this is one of several names of.
-    identity: Option<(usize, (u64, u64))>,
+    identity: Option<Identity>,
 }
 
 /// What an instruction says of everything it places.
@@ -111,7 +114,7 @@ impl<'a> Placer<'a> {
     ///
     /// One name that was copied twice, by way of a link, gives two files.
     pub fn finish(self) -> Vec<Placed> {
-        let mut first_names: BTreeMap<(usize, (u64, u64)), (Vec<u8>, Content)> = BTreeMap::new();
+        let mut first_names: BTreeMap<Identity, (Vec<u8>, Content)> = BTreeMap::new();
         let mut placed: Vec<Placed> = self.placed.into_values().collect();
         for item in &mut placed {
             let Some(identity) = item.identity else { continue };
@@ -244,7 +247,7 @@ impl<'a> Placer<'a> {
         node: Node,
         target: &[u8],
         content: Content,
-        identity: Option<(usize, (u64, u64))>,
+        identity: Option<Identity>,
     ) -> Result<(), PlaceError> {
         self.ensure(parent(target))?;
         if target.is_empty() || self.kind(target)? == Some(Kind::Directory) {

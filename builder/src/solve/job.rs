@@ -1,0 +1,244 @@
+//! One vertex with a layer of its own: from its inputs to a key, and to the layer by cache or by work.
+
+use std::sync::Arc;
+
+use oxbox_layers::compress::Compression;
+use oxbox_layers::layer::{Layer, LayerWriter};
+use oxbox_layers::stack::LayerIndex;
+
+use super::solver::{Reuse, SolveError, Solved, Workshop};
+use super::{Key, KeyHasher};
+use crate::context::{Directory, FileTree};
+use crate::op::archive::{self, Archive, ArchiveError};
+use crate::op::copy::{self, CopyError, Input, Mode, Owner, Planned, Rules, SelectError};
+use crate::op::run;
+use crate::plan::graph::{self, CopyInstruction, Source, Vertex, VertexId, Workdir};
+use crate::progress::Event;
+
+/// One vertex being made.
+pub(super) struct Job<'a> {
+    pub(super) workshop: &'a Workshop<'a>,
+    pub(super) id: VertexId,
+    pub(super) vertex: &'a Vertex,
+    /// Whether nothing had to be done so far.
+    pub(super) cached: bool,
+}
+
+impl Job<'_> {
+    pub(super) fn workdir(&mut self, workdir: &Workdir, below: &Arc<Solved>) -> Result<Solved, SolveError> {
+        let owner = match workdir.user.as_str() {
+            "" => Owner::default(),
+            user => self.workshop.owner(user, below)?,
+        };
+        let mut planned = copy::plan_directory(&self.workshop.tree(below)?, &workdir.path, owner)?;
+        self.planned(&mut planned, below)
+    }
+
+    pub(super) fn copy(&mut self, copy: &graph::Copy, inputs: &[Arc<Solved>]) -> Result<Solved, SolveError> {
+        let (below, others) = inputs.split_first().expect("because a copy stands on something");
+        let mut others = others.iter();
+        let mut sources = Vec::new();
+        for source in &copy.sources {
+            let other = matches!(source, Source::Vertex { .. }).then(|| others.next()).flatten();
+            self.source(copy, source, other, &mut sources)?;
+        }
+        let mode = copy.chmod.as_deref().map(Mode::parse).transpose();
+        let rules = Rules {
+            owner: copy.chown.as_deref().map(|text| self.workshop.owner(text, below)).transpose()?,
+            mode: mode.map_err(|source| CopyError::Mode { source })?,
+        };
+        let mut planned = copy::plan(&self.workshop.tree(below)?, sources, &copy.destination, rules)?;
+        self.planned(&mut planned, below)
+    }
+
+    /// Turns a source of the graph into what is copied.
+    fn source(
+        &self,
+        copy: &graph::Copy,
+        source: &Source,
+        other: Option<&Arc<Solved>>,
+        inputs: &mut Vec<Input>,
+    ) -> Result<(), SolveError> {
+        match (source, other) {
+            (Source::Inline { name, content }, _) => {
+                inputs.push(Input::Inline { name: name.clone(), content: content.clone() });
+            }
+            (Source::Url { url, .. }, _) => return Err(SolveError::Url { url: url.clone() }),
+            (Source::Context { name, pattern }, _) => {
+                let context = self.context(name)?;
+                let selected = copy::select(&*context, pattern).map_err(|error| match error {
+                    SelectError::Missing { pattern, path } if context.hides(&path) => {
+                        CopyError::Ignored { pattern }
+                    }
+                    error => CopyError::Select(error),
+                })?;
+                self.paths(copy.instruction, context, selected, inputs)?;
+            }
+            (Source::Vertex { pattern, .. }, Some(other)) => {
+                let tree = Arc::new(self.workshop.tree(other)?);
+                let selected = copy::select(&*tree, pattern).map_err(CopyError::Select)?;
+                inputs.push(Input::Paths { tree, selected });
+            }
+            (Source::Vertex { .. }, None) => unreachable!("because every named vertex is among the inputs"),
+        }
+        Ok(())
+    }
+
+    fn context(&self, name: &Option<String>) -> Result<Arc<Directory>, SolveError> {
+        let context = self.workshop.contexts.get(name).cloned();
+        context.ok_or_else(|| SolveError::NoContext { name: name.clone().unwrap_or_default() })
+    }
+
+    /// Splits what an ADD selected into archives, which are unpacked, and the rest.
+    fn paths(
+        &self,
+        instruction: CopyInstruction,
+        tree: Arc<Directory>,
+        selected: Vec<copy::Selected>,
+        inputs: &mut Vec<Input>,
+    ) -> Result<(), SolveError> {
+        if instruction == CopyInstruction::Copy {
+            inputs.push(Input::Paths { tree, selected });
+            return Ok(());
+        }
+        for one in selected {
+            match self.archive(&*tree, &one)? {
+                Some(Archive { tree, directories }) => {
+                    inputs.push(Input::Archive { tree: Arc::new(tree), directories });
+                }
+                None => inputs.push(Input::Paths { tree: tree.clone(), selected: vec![one] }),
+            }
+        }
+        Ok(())
+    }
+
+    fn archive(&self, tree: &dyn FileTree, one: &copy::Selected) -> Result<Option<Archive>, SolveError> {
+        let failed = |source: ArchiveError| {
+            let pattern = String::from_utf8_lossy(&one.name).into_owned();
+            SolveError::from(CopyError::Archive { pattern, source })
+        };
+        let node = tree.node(&one.path).map_err(CopyError::Tree)?;
+        if node.is_none_or(|node| node.entry.size() == 0) {
+            return Ok(None);
+        }
+        let mut contents = tree.contents(std::slice::from_ref(&one.path)).map_err(CopyError::Tree)?;
+        let mut content = contents.open(&one.path, None).map_err(CopyError::Tree)?;
+        if !archive::is_archive(&mut *content).map_err(failed)? {
+            return Ok(None);
+        }
+        drop(content);
+        let workshop = self.workshop;
+        let fingerprint = tree.fingerprint(&one.path).map_err(CopyError::Tree)?;
+        let key = KeyHasher::new("archive").field("content", &fingerprint).finish();
+        let layer = match self.recorded(&key)? {
+            Some(layer) => layer,
+            None => {
+                let content = contents.open(&one.path, Some(&fingerprint));
+                let layer = archive::set_aside(&mut *content.map_err(CopyError::Tree)?, &*workshop.store);
+                let layer = layer.map_err(failed)?;
+                workshop.cache.put(&key, &layer, workshop.now)?;
+                layer
+            }
+        };
+        archive::open(layer, &workshop.store, &workshop.spool).map(Some).map_err(failed)
+    }
+
+    fn planned(&mut self, planned: &mut Planned, below: &Arc<Solved>) -> Result<Solved, SolveError> {
+        if planned.is_empty() {
+            return Ok(below.unchanged());
+        }
+        let epoch = self.workshop.epoch;
+        let interrupt = &self.workshop.interrupt;
+        let key = planned.key(epoch, self.workshop.threads, interrupt)?;
+        let layer = self.cached_or(&key, |_, mut writer| {
+            planned.write(&mut writer, epoch, interrupt)?;
+            Ok(writer.finish_indexed()?)
+        })?;
+        Ok(below.with(layer))
+    }
+
+    pub(super) fn run(&mut self, run: &graph::Run, below: &Arc<Solved>) -> Result<Solved, SolveError> {
+        let workshop = self.workshop;
+        let key = run::key(run, &below.layers, workshop.epoch);
+        let vertex = self.id;
+        let layer = self.cached_or(&key, |_, writer| {
+            let mut output = |line: &[u8]| workshop.progress.event(Event::Output { vertex, line });
+            let mut room = run::Room {
+                store: &*workshop.store,
+                snapshots: &*workshop.snapshots,
+                interrupt: &workshop.interrupt,
+                epoch: workshop.epoch,
+                output: &mut output,
+            };
+            Ok(run::make(run, &below.layers, &mut room, writer)?)
+        })?;
+        Ok(below.with(layer))
+    }
+
+    /// Returns what the key led to before, or makes it and remembers.
+    fn cached_or(
+        &mut self,
+        key: &Key,
+        make: impl FnOnce(&Self, LayerWriter) -> Result<(Layer, Option<LayerIndex>), SolveError>,
+    ) -> Result<Layer, SolveError> {
+        if let Some(layer) = self.cached(key)? {
+            return Ok(layer);
+        }
+        self.cached = false;
+        let workshop = self.workshop;
+        workshop.progress.event(Event::Started { vertex: self.id, title: &self.vertex.title });
+        let writer =
+            LayerWriter::new(&*workshop.store, self.compression(), workshop.threads.get())?.indexed();
+        let (layer, index) = make(self, writer)?;
+        if let Some(index) = index {
+            workshop.indexes.put(layer.diff_id, index)?;
+        }
+        self.remember(key, &layer)?;
+        Ok(layer)
+    }
+
+    /// Returns a layer that the key led to before, compressed as it is wanted.
+    fn cached(&mut self, key: &Key) -> Result<Option<Layer>, SolveError> {
+        let wanted = self.compression();
+        if let Some(layer) = self.recorded(&key.compressed(wanted))? {
+            return Ok(Some(layer));
+        }
+        let Some(layer) = self.recorded(key)? else { return Ok(None) };
+        if !self.vertex.exported {
+            return Ok(Some(layer));
+        }
+        self.cached = false;
+        let workshop = self.workshop;
+        let layer = layer.recompress(&*workshop.store, wanted, workshop.threads.get())?;
+        self.remember(key, &layer)?;
+        Ok(Some(layer))
+    }
+
+    /// Returns the layer of a record whose blob is still there.
+    fn recorded(&self, key: &Key) -> Result<Option<Layer>, SolveError> {
+        let workshop = self.workshop;
+        if workshop.reuse == Reuse::Forbidden {
+            return Ok(None);
+        }
+        let Some(layer) = workshop.cache.get(key, workshop.now)? else { return Ok(None) };
+        let is_there = workshop.store.stat(&layer.descriptor.digest)? == Some(layer.descriptor.size);
+        Ok(is_there.then_some(layer))
+    }
+
+    /// Notes a layer twice: as itself, for whoever takes any compression, and in the one that it has. The
+    /// level counts too, or the digest of an image would depend on what was built before.
+    fn remember(&self, key: &Key, layer: &Layer) -> Result<(), SolveError> {
+        let workshop = self.workshop;
+        workshop.cache.put(key, layer, workshop.now)?;
+        workshop.cache.put(&key.compressed(self.compression()), layer, workshop.now)?;
+        Ok(())
+    }
+
+    /// Layers of stages that are never exported are not worth compressing.
+    fn compression(&self) -> Compression {
+        match self.vertex.exported {
+            true => self.workshop.compression,
+            false => Compression::None,
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use super::error::{PlanError, PlanErrorKind};
 use super::graph::{Copy, CopyInstruction, Image, Op, Source, Vertex, VertexId};
 use super::lower::Planner;
+use super::mode::{Mode, ModeError};
 use super::path;
 use super::resolve::Needed;
 use super::run::check_name;
@@ -116,9 +117,12 @@ impl Planner<'_> {
     fn files(&mut self, state: &mut State, step: &Step<'_>, files: Files<'_>) -> Result<(), PlanError> {
         let chown = self.expander(state, step).optional(files.chown)?.filter(|chown| !chown.is_empty());
         let chmod = self.expander(state, step).optional(files.chmod)?.filter(|chmod| !chmod.is_empty());
-        if let (Some(word), Some(mode)) = (files.chmod, &chmod) {
-            check_mode(mode).map_err(|kind| step.place.error(kind, word.span))?;
-        }
+        let mode = match (files.chmod, &chmod) {
+            (Some(word), Some(text)) => Some(Mode::parse(text).map_err(|ModeError { text }| {
+                step.place.error(PlanErrorKind::InvalidMode { mode: text }, word.span)
+            })?),
+            _ => None,
+        };
         let (sources, names) = self.sources(state, step, &files)?;
         let destination = self.expander(state, step).word(files.destination)?;
         let line = history(&files, (chown.as_deref(), chmod.as_deref()), &names, &destination);
@@ -127,7 +131,7 @@ impl Planner<'_> {
             sources,
             destination: path::destination(state.directory(), &destination),
             chown,
-            chmod,
+            chmod: mode,
             instruction: files.instruction,
         };
         let title = self.expanded_text(state, step);
@@ -240,16 +244,9 @@ fn is_git(source: &str) -> bool {
     is_word(user) && host.is_some_and(is_word)
 }
 
-/// Whether a mode that looks octal is one; symbolic modes are read where they are applied.
-fn check_mode(mode: &str) -> Result<(), PlanErrorKind> {
-    let looks_octal = mode.starts_with(|c: char| c.is_ascii_digit());
-    let is_octal = u32::from_str_radix(mode, 8).is_ok_and(|mode| mode <= 0o7777);
-    if looks_octal && !is_octal { Err(PlanErrorKind::InvalidMode { mode: mode.to_owned() }) } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{check_mode, is_git};
+    use super::is_git;
 
     #[test]
     fn repositories_are_told_from_paths_and_urls() {
@@ -261,11 +258,5 @@ mod tests {
         for source in ["a@b/c", "https://h/x.tar", "x.git", "a b@c:d", "https://h/x#.git"] {
             assert!(!is_git(source), "{source}");
         }
-    }
-
-    #[test]
-    fn octal_modes_end_at_7777() {
-        assert!(check_mode("7777").is_ok() && check_mode("u=rwX,go=rX").is_ok());
-        assert!(check_mode("10000").is_err() && check_mode("0x1").is_err() && check_mode("8").is_err());
     }
 }

@@ -12,6 +12,8 @@
 
 use oxbox_layers::oci::{Config, Descriptor};
 
+use super::mode::Mode;
+
 /// Place of a vertex in [`Graph::vertices`]. A vertex only names earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VertexId(pub usize);
@@ -71,8 +73,8 @@ pub struct Copy {
     pub destination: String,
     /// `--chown`: `user[:group]`, names or numbers.
     pub chown: Option<String>,
-    /// `--chmod`: octal or symbolic, as written.
-    pub chmod: Option<String>,
+    /// `--chmod`.
+    pub chmod: Option<Mode>,
     /// Which instruction it was.
     pub instruction: CopyInstruction,
 }

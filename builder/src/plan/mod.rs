@@ -12,6 +12,7 @@
 //! | `scope`, `arguments` | ARG and ENV: what a variable is at each line |
 //! | `state` | what a stage is so far |
 //! | `lower`, `run`, `copy` | instructions that change the filesystem, as vertices |
+//! | `mode` | `--chmod` |
 //! | `metadata`, `ports`, `signal` | instructions that only change the config |
 //! | `history` | the lines that instructions leave, as BuildKit writes them |
 //! | `path` | paths as text |
@@ -27,6 +28,7 @@ pub mod graph;
 mod history;
 mod lower;
 mod metadata;
+pub mod mode;
 mod options;
 mod path;
 mod ports;

@@ -10,7 +10,7 @@ use super::solver::{Reuse, SolveError, Solved, Workshop};
 use super::{Key, KeyHasher};
 use crate::context::{Directory, FileTree};
 use crate::op::archive::{self, Archive, ArchiveError};
-use crate::op::copy::{self, CopyError, Input, Mode, Owner, Planned, Rules, SelectError};
+use crate::op::copy::{self, CopyError, Input, Owner, Planned, Rules, SelectError};
 use crate::op::run;
 use crate::plan::graph::{self, CopyInstruction, Source, Vertex, VertexId, Workdir};
 use crate::progress::Event;
@@ -42,10 +42,9 @@ impl Job<'_> {
             let other = matches!(source, Source::Vertex { .. }).then(|| others.next()).flatten();
             self.source(copy, source, other, &mut sources)?;
         }
-        let mode = copy.chmod.as_deref().map(Mode::parse).transpose();
         let rules = Rules {
             owner: copy.chown.as_deref().map(|text| self.workshop.owner(text, below)).transpose()?,
-            mode: mode.map_err(|source| CopyError::Mode { source })?,
+            mode: copy.chmod.clone(),
         };
         let mut planned = copy::plan(&self.workshop.tree(below)?, sources, &copy.destination, rules)?;
         self.planned(&mut planned, below)

@@ -8,7 +8,6 @@
 //! The key is of what the layer will hold and nothing else: names, kinds, modes, owners and contents.
 //! Two bases on which the same entries land share one layer. Times are not in it.
 
-pub mod mode;
 pub mod owner;
 pub mod place;
 pub mod select;
@@ -22,7 +21,6 @@ use std::sync::Arc;
 use oxbox_layers::layer::{LayerError, LayerWriter};
 use oxbox_layers::tar::{Entry, Kind};
 
-pub use mode::{Mode, ModeError};
 pub use owner::{Names, Owner, OwnerError};
 pub use place::{Content, PlaceError, Placed, Placer, Rules};
 pub use select::{SelectError, Selected, select};
@@ -89,13 +87,6 @@ pub enum CopyError {
         /// Why not.
         #[source]
         source: LayerError,
-    },
-    /// `--chmod` is none.
-    #[error("cannot use --chmod")]
-    Mode {
-        /// Why not.
-        #[source]
-        source: ModeError,
     },
     /// A source is there, but the ignore file hides it.
     #[error("{pattern:?} is excluded by the ignore file")]

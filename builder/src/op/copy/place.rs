@@ -16,9 +16,9 @@ use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use oxbox_layers::tar::{Entry, Kind};
 
-use super::mode::Mode;
 use super::owner::Owner;
 use crate::context::tree::{self, FileTree, Last, Node, TreeError};
+use crate::plan::mode::Mode;
 
 /// Where an entry's content comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use oxbox_layers::tar::{Entry, Kind};
 
-use super::{CopyError, Input, Mode, Owner, PlaceError, Planned, Rules, plan, plan_directory, select};
+use super::{CopyError, Input, Owner, PlaceError, Planned, Rules, plan, plan_directory, select};
 use crate::context::tree::FileTree;
 use crate::context::tree::tests::Trial;
 use crate::exec::Interrupt;
+use crate::plan::mode::Mode;
 
 fn source() -> Arc<dyn FileTree> {
     let owned = |path: &str, uid, mode| Entry { uid, gid: uid, ..Entry::new(path, Kind::Directory, mode) };

@@ -72,10 +72,11 @@ fn describe_copy(text: &mut String, copy: &Copy) {
             Source::Url { url, .. } => writeln!(text, "  url {url:?}"),
         };
     }
-    for (flag, value) in [("chown", &copy.chown), ("chmod", &copy.chmod)] {
-        if let Some(value) = value {
-            let _ = writeln!(text, "  {flag} {value}");
-        }
+    if let Some(owner) = &copy.chown {
+        let _ = writeln!(text, "  chown {owner}");
+    }
+    if let Some(mode) = &copy.chmod {
+        let _ = writeln!(text, "  chmod {mode}");
     }
 }
 

@@ -4,9 +4,17 @@
 //! 755   04755   u=rwX,go=rX   +x   a-w   u+s,o=
 //! ```
 
-/// A change of mode.
+use std::fmt;
+
+/// A change of mode, printed as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
+pub struct Mode {
+    text: String,
+    change: Change,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Change {
     /// These bits exactly.
     Octal(u32),
     /// Clauses, one after the other.
@@ -15,7 +23,7 @@ pub enum Mode {
 
 /// One clause of a symbolic mode: `go=rX`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clause {
+struct Clause {
     /// Masks of the classes that are meant: `0o700` for the owner.
     who: u32,
     operator: Operator,
@@ -57,23 +65,30 @@ impl Mode {
         let error = || ModeError { text: text.chars().take(160).collect() };
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             let bits = u32::from_str_radix(text, 8).ok().filter(|&bits| bits <= 0o7777);
-            return bits.map(Self::Octal).ok_or_else(error);
+            let bits = bits.ok_or_else(error)?;
+            return Ok(Self { text: text.to_owned(), change: Change::Octal(bits) });
         }
         let mut clauses = Vec::new();
         for part in text.split(',') {
             parse_part(part, &mut clauses).ok_or_else(error)?;
         }
-        Ok(Self::Symbolic(clauses))
+        Ok(Self { text: text.to_owned(), change: Change::Symbolic(clauses) })
     }
 
     /// Returns what a mode becomes.
     pub fn apply(&self, mode: u32, is_directory: bool) -> u32 {
-        match self {
-            Self::Octal(bits) => *bits,
-            Self::Symbolic(clauses) => {
+        match &self.change {
+            Change::Octal(bits) => *bits,
+            Change::Symbolic(clauses) => {
                 clauses.iter().fold(mode, |mode, clause| clause.apply(mode, is_directory))
             }
         }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

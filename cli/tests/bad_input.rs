@@ -10,6 +10,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 use support::Oxbox;
+use support::disk::Disk;
 use support::image::Picture;
 
 const APP: &str = "docker.io/library/app:1";
@@ -80,37 +81,14 @@ fn a_full_disk_leaves_nothing_half_written() {
         (0..6_000_000u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     oxbox.put(APP, &Picture::of("noise", &noise));
     let small = oxbox.path("small");
-    fs::create_dir(&small).unwrap();
-    let mounted = Mounted::tmpfs(&small, "size=4m");
+    let disk = Disk::of_blocks(small.clone(), 8);
     for destination in ["oci:small/layout:app", "oci-archive:small/app.tar", "dir:small/plain"] {
         oxbox.run(["copy", "app:1", destination]).fails(1, &["No space left on device"]);
     }
     let left = files(&small);
     assert!(left.iter().all(|file| !file.ends_with(".tar") && !file.contains("manifest")), "{left:?}");
     oxbox.run(["inspect", "oci:small/layout:app"]).fails(1, &[]);
-    drop(mounted);
-}
-
-/// A filesystem that is unmounted when dropped.
-struct Mounted<'a>(&'a Path);
-
-impl<'a> Mounted<'a> {
-    fn tmpfs(target: &'a Path, options: &str) -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "a full disk is made by mounting a small one: needs root"
-        );
-        let options = std::ffi::CString::new(options).unwrap();
-        rustix::mount::mount("none", target, "tmpfs", rustix::mount::MountFlags::empty(), options.as_c_str())
-            .unwrap();
-        Self(target)
-    }
-}
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        rustix::mount::unmount(self.0, rustix::mount::UnmountFlags::DETACH).unwrap();
-    }
+    drop(disk);
 }
 
 #[test]

@@ -4,10 +4,11 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-/// A small filesystem in memory, unmounted when dropped.
+/// A small filesystem, unmounted when dropped.
 pub(crate) struct Disk {
     root: PathBuf,
 }
@@ -24,6 +25,20 @@ impl Disk {
                 None
             }
         }
+    }
+
+    /// Mounts an ext4 in a file beside the folder, by a loop device, as disks are; needs root and mkfs.ext4.
+    pub(crate) fn of_blocks(root: PathBuf, mebibytes: u64) -> Self {
+        let image = root.with_extension("img");
+        fs::create_dir_all(&root).unwrap();
+        fs::File::create(&image).unwrap().set_len(mebibytes << 20).unwrap();
+        let run = |program: &str, arguments: &[&Path]| {
+            let output = Command::new(program).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        run("mkfs.ext4", &["-q".as_ref(), "-m".as_ref(), "0".as_ref(), &image]);
+        run("mount", &["-o".as_ref(), "loop".as_ref(), &image, &root]);
+        Self { root }
     }
 
     /// Takes whatever room is left.

@@ -237,7 +237,8 @@ fn prune_all_forgets_the_cache_and_what_was_unpacked() {
     for key in ["cacheRecords", "snapshots", "indexes", "unnamed", "bytes"] {
         assert_eq!(told[key], forgotten[key], "{key}");
     }
-    assert_eq!(forgotten["cacheRecords"], 2);
+    // Two steps, each as any compression and as this one.
+    assert_eq!(forgotten["cacheRecords"], 4);
     assert_eq!(forgotten["blobs"].as_array().unwrap().len(), 2);
     assert!(forgotten["snapshots"].as_u64().unwrap() > 0);
     let again = oxbox.run(["build", "context"]);

@@ -22,7 +22,7 @@ use crate::dockerfile::{Instruction, SourceFile, Span, Word, ast};
 
 /// The most that a plan may hold. Each RUN has the whole environment and each stage a config, so a file
 /// of a megabyte could ask for gigabytes; real plans take some hundred kilobytes.
-const MAX_BYTES: usize = 64 << 20;
+pub(super) const MAX_BYTES: usize = 64 << 20;
 
 /// Turns stages into vertices.
 pub(super) struct Planner<'p> {

@@ -50,7 +50,7 @@ pub use crate::fetch::FetchError;
 
 use crate::dockerfile::{File, Instruction, SourceFile};
 use error::Warnings;
-use lower::Planner;
+use lower::{MAX_BYTES, Planner};
 use resolve::Resolver;
 use scope::{Expander, Scope};
 use stages::Outline;
@@ -118,6 +118,7 @@ fn globals(
         globals.set(&name, &value);
     }
     let place = Place::file(file.directives.escape);
+    let mut bytes = 0;
     for declaration in outline.globals.iter().flat_map(|arg| &arg.declarations) {
         let name = declaration.name.text.as_str();
         let value = match options.build_args.get(name) {
@@ -127,6 +128,12 @@ fn globals(
         };
         globals.declare(name);
         if let Some(value) = value {
+            // Each may double the one before: `ARG b=$a$a`.
+            bytes += value.len();
+            if bytes > MAX_BYTES {
+                let kind = PlanErrorKind::TooLarge { max_bytes: MAX_BYTES };
+                return Err(kind.at(declaration.name.span));
+            }
             globals.set(name, &value);
         }
     }

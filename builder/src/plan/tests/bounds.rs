@@ -11,6 +11,7 @@ fn a_file_that_asks_for_gigabytes_is_refused_soon() {
         format!("FROM alpine\nENV a={large}\n{}", "LABEL b=$a\n".repeat(40_000)),
         format!("FROM alpine AS a\nENV a={large}\n{}", "FROM a AS a\n".repeat(40_000)),
         format!("FROM alpine\nARG A={large}\n{}", "COPY <<A b\n$A\nA\n".repeat(20_000)),
+        format!("ARG a={large}\n{}FROM alpine\n", "ARG b=$a\n".repeat(40_000)),
     ];
     for source in files {
         let error = refused(&source);

@@ -11,6 +11,9 @@ use crate::plan::{MAX_WARNINGS, Warning};
 /// So many findings are kept: one habit can repeat on every line of a long file.
 pub const MAX_FINDINGS: usize = 1000;
 
+/// Longer lines are named, not shown: the renderer reads all of a line for each of a thousand findings in it.
+const MAX_RENDERED_LINE_BYTES: usize = 16 << 10;
+
 /// Something that a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -46,7 +49,16 @@ impl Finding {
             causes: Vec::new(),
             hint: Some(format!("see {}", self.rule.url())),
         };
-        report.render(Some(self.span), file_name, source)
+        let (start, end) = (self.span.range().start, self.span.range().end);
+        let line = source[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = source[end..].find('\n').map_or(source.len(), |newline| end + newline);
+        if line_end - line <= MAX_RENDERED_LINE_BYTES {
+            return report.render(Some(self.span), file_name, source);
+        }
+        let number = source[..line].matches('\n').count() + 1;
+        let column = source[line..start].chars().count() + 1;
+        let text = report.render(None, file_name, source);
+        text.replacen('\n', &format!("\n --> {file_name}:{number}:{column}\n"), 1)
     }
 }
 

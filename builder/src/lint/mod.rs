@@ -104,8 +104,8 @@ pub fn check(file: &File, context: &Context<'_>) -> Result<Checked, DirectiveErr
     let work = Work::new();
     let survey = Survey::of(file, context.options, &work);
     rules::of_file(file, &mut sink);
-    rules::of_stages(file, context, &survey, &mut sink, &work);
-    walk::walk(file, (context, &work), &survey, &mut sink, &mut rules::of_statement);
+    rules::of_stages(&survey, &mut sink);
+    walk::walk(context, &survey, &mut sink, &mut rules::of_statement);
     let (findings, notes) = sink.finish();
     Ok(Checked { findings, notes })
 }

@@ -8,7 +8,7 @@ use super::describe::description;
 use super::finding::Sink;
 use super::report::{Location, Source, Spots};
 use super::survey::Survey;
-use super::variables::{Variables, Work};
+use super::variables::Work;
 use super::walk::{State, Walk, walk};
 use super::{Context, Stages};
 use crate::dockerfile::mount::Mount;
@@ -93,15 +93,14 @@ pub fn outline(file: &File, name: &str, source: &str, context: &Context<'_>) -> 
     let target = survey.outline.target(context.options.target.as_deref());
     let target = target.map_err(|kind| PlanError { kind, span: None, trigger: None })?;
     let site = &survey.sites[target];
-    let mut gathering =
-        Gathering { used: used_globals(file, &survey, context, &work), ..Gathering::default() };
+    let mut gathering = Gathering { used: used_globals(&survey), ..Gathering::default() };
     for statement in file.statements.iter().take_while(|one| matches!(one.instruction, Instruction::Arg(_))) {
         gathering.globals(statement, &survey);
     }
     // Nothing is reported here.
     let mut sink = Sink::silent();
     let context = Context { stages: Stages::Target, ..*context };
-    walk(file, (&context, &work), &survey, &mut sink, &mut |walk, state, statement| {
+    walk(&context, &survey, &mut sink, &mut |walk, state, statement| {
         gathering.statement(walk, state, statement);
     });
     let spots = Spots::of(name, source);
@@ -111,14 +110,14 @@ pub fn outline(file: &File, name: &str, source: &str, context: &Context<'_>) -> 
 }
 
 /// Returns the ARGs above the first FROM that needed FROM lines use, by way of others too.
-fn used_globals(file: &File, survey: &Survey<'_>, context: &Context<'_>, work: &Work) -> BTreeSet<String> {
-    let variables = Variables { scope: &survey.globals, escape: file.directives.escape, work };
+fn used_globals(survey: &Survey<'_>) -> BTreeSet<String> {
+    let variables = survey.variables(&survey.globals);
     let names = |text: &str| match variables.expand(text) {
         Some(expanded) => expanded.used.into_iter().chain(expanded.undefined).collect(),
         None => BTreeSet::new(),
     };
     let mut used = BTreeSet::new();
-    let needed = survey.needed(context.options.target.as_deref());
+    let needed = survey.needed(survey.options.target.as_deref());
     for (site, _) in survey.sites.iter().zip(needed).filter(|(_, needed)| *needed) {
         used.extend(names(&site.from.image.text));
         used.extend(site.from.platform.iter().flat_map(|word| names(&word.text)));

@@ -15,6 +15,9 @@ use crate::plan::stages::{Outline, Stage, outline};
 
 /// The stages of a file.
 pub(super) struct Survey<'f> {
+    pub(super) file: &'f File,
+    pub(super) options: &'f Options,
+    pub(super) work: &'f Work,
     pub(super) outline: Outline<'f>,
     /// What FROM lines may use.
     pub(super) globals: Scope,
@@ -24,6 +27,7 @@ pub(super) struct Survey<'f> {
 
 /// A stage.
 pub(super) struct Site<'f> {
+    pub(super) number: usize,
     /// Its FROM.
     pub(super) statement: &'f Statement,
     pub(super) from: &'f From,
@@ -44,20 +48,16 @@ pub(super) enum Ground {
 }
 
 impl<'f> Survey<'f> {
-    pub(super) fn of(file: &'f File, options: &Options, work: &Work) -> Survey<'f> {
-        let outline = outline(file);
-        let globals = globals(file, &outline, options, work);
-        let variables = Variables { scope: &globals, escape: file.directives.escape, work };
+    pub(super) fn of(file: &'f File, options: &'f Options, work: &'f Work) -> Survey<'f> {
+        let (outline, globals, sites) = (outline(file), Scope::default(), Vec::new());
+        let mut survey = Survey { file, options, work, outline, globals, sites };
+        survey.globals = survey.globals_with(options);
         let is_from = |statement: &&Statement| matches!(statement.instruction, Instruction::From(_));
         let statements = file.statements.iter().filter(is_from);
-        let sites = statements
-            .zip(&outline.stages)
-            .enumerate()
-            .map(|(number, (statement, stage))| {
-                site(number, (statement, stage), &outline, options, &variables)
-            })
-            .collect();
-        Survey { outline, globals, sites }
+        let numbered = statements.zip(&survey.outline.stages).enumerate();
+        survey.sites =
+            numbered.map(|(number, (statement, stage))| survey.site(number, statement, stage)).collect();
+        survey
     }
 
     /// Returns which stages a target needs, itself included; all if there is no such target.
@@ -72,81 +72,80 @@ impl<'f> Survey<'f> {
         }
         needed
     }
-}
-
-fn site<'f>(
-    number: usize,
-    (statement, stage): (&'f Statement, &Stage<'f>),
-    outline: &Outline<'f>,
-    options: &Options,
-    variables: &Variables<'_>,
-) -> Site<'f> {
-    let from = stage.from;
-    let image = variables.expand(&from.image.text).map(|expanded| expanded.text);
-    let replaced = stage.name.iter().any(|name| options.contexts.contains(name));
-    let ground = match image {
-        Some(image) if !replaced => ground(&image, number, outline, options),
-        _ => Ground::Unknown,
-    };
-    let platform = from.platform.as_ref().and_then(|word| variables.expand(&word.text)?.text.parse().ok());
-    let mut uses = Vec::new();
-    if let Ground::Stage(base) = ground {
-        uses.push(base);
-    }
-    for statement in stage.body {
-        uses.extend(copied(&statement.instruction, number, outline, options));
-    }
-    Site { statement, from, ground, platform, uses }
-}
-
-fn ground(image: &str, number: usize, outline: &Outline<'_>, options: &Options) -> Ground {
-    if let Some(stage) = outline.find(image, number) {
-        return Ground::Stage(stage);
-    }
-    match image {
-        _ if options.contexts.contains(image) => Ground::Unknown,
-        "scratch" => Ground::Scratch,
-        _ => image.parse().map_or(Ground::Unknown, |image: Reference| Ground::Image(image.or_latest())),
-    }
-}
-
-/// Returns the stages that COPY --from and RUN --mount name.
-fn copied(instruction: &Instruction, number: usize, outline: &Outline<'_>, options: &Options) -> Vec<usize> {
-    let named = |name: &str| {
-        let name = (!options.contexts.contains(name)).then_some(name)?;
-        outline.find(name, number)
-    };
-    match instruction {
-        Instruction::Copy(copy) => {
-            let from = copy.from.as_ref().map(|from| from.text.as_str());
-            let index = |from: &str| from.parse().ok().filter(|&index: &usize| index < number);
-            from.and_then(|from| named(from).or_else(|| index(from))).into_iter().collect()
+    fn site(&self, number: usize, statement: &'f Statement, stage: &Stage<'f>) -> Site<'f> {
+        let (from, variables) = (stage.from, self.variables(&self.globals));
+        let image = variables.expand(&from.image.text).map(|expanded| expanded.text);
+        let replaced = stage.name.iter().any(|name| self.options.contexts.contains(name));
+        let ground = match image {
+            Some(image) if !replaced => self.ground(&image, number),
+            _ => Ground::Unknown,
+        };
+        let platform =
+            from.platform.as_ref().and_then(|word| variables.expand(&word.text)?.text.parse().ok());
+        let mut uses = Vec::new();
+        if let Ground::Stage(base) = ground {
+            uses.push(base);
         }
-        Instruction::Run(run) => {
-            let options = run.mounts.iter().flat_map(|mount| &mount.options);
-            let from = options.filter(|option| option.key == MountKey::From);
-            from.filter_map(|option| named(option.value.as_deref()?)).collect()
+        for statement in stage.body {
+            uses.extend(self.copied(&statement.instruction, number));
         }
-        _ => Vec::new(),
+        Site { number, statement, from, ground, platform, uses }
     }
-}
 
-/// Returns what FROM lines may use. A default that cannot be expanded is no value.
-pub(super) fn globals(file: &File, outline: &Outline<'_>, options: &Options, work: &Work) -> Scope {
-    let mut globals = Scope::default();
-    for (name, value) in automatic(options, &outline.target_name(options.target.as_deref())) {
-        globals.set(&name, &value);
-    }
-    let declarations = outline.globals.iter().flat_map(|arg: &&Arg| &arg.declarations);
-    for declaration in declarations {
-        let name = declaration.name.text.as_str();
-        let variables = Variables { scope: &globals, escape: file.directives.escape, work };
-        let default = declaration.default.as_ref().and_then(|word| variables.expand(&word.text));
-        let value = options.build_args.get(name).cloned().or(default.map(|expanded| expanded.text));
-        globals.declare(name);
-        if let Some(value) = value {
-            globals.set(name, &value);
+    fn ground(&self, image: &str, number: usize) -> Ground {
+        if let Some(stage) = self.outline.find(image, number) {
+            return Ground::Stage(stage);
+        }
+        match image {
+            _ if self.options.contexts.contains(image) => Ground::Unknown,
+            "scratch" => Ground::Scratch,
+            _ => image.parse().map_or(Ground::Unknown, |image: Reference| Ground::Image(image.or_latest())),
         }
     }
-    globals
+
+    /// Returns the stages that COPY --from and RUN --mount name.
+    fn copied(&self, instruction: &Instruction, number: usize) -> Vec<usize> {
+        let named = |name: &str| {
+            let name = (!self.options.contexts.contains(name)).then_some(name)?;
+            self.outline.find(name, number)
+        };
+        match instruction {
+            Instruction::Copy(copy) => {
+                let from = copy.from.as_ref().map(|from| from.text.as_str());
+                let index = |from: &str| from.parse().ok().filter(|&index: &usize| index < number);
+                from.and_then(|from| named(from).or_else(|| index(from))).into_iter().collect()
+            }
+            Instruction::Run(run) => {
+                let options = run.mounts.iter().flat_map(|mount| &mount.options);
+                let from = options.filter(|option| option.key == MountKey::From);
+                from.filter_map(|option| named(option.value.as_deref()?)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns what FROM lines may use. A default that cannot be expanded is no value.
+    pub(super) fn globals_with(&self, options: &Options) -> Scope {
+        let mut globals = Scope::default();
+        for (name, value) in automatic(options, &self.outline.target_name(options.target.as_deref())) {
+            globals.set(&name, &value);
+        }
+        let declarations = self.outline.globals.iter().flat_map(|arg: &&Arg| &arg.declarations);
+        for declaration in declarations {
+            let name = declaration.name.text.as_str();
+            let default =
+                declaration.default.as_ref().and_then(|word| self.variables(&globals).expand(&word.text));
+            let value = options.build_args.get(name).cloned().or(default.map(|expanded| expanded.text));
+            globals.declare(name);
+            if let Some(value) = value {
+                globals.set(name, &value);
+            }
+        }
+        globals
+    }
+
+    /// Returns what an instruction of the file sees of these variables.
+    pub(super) fn variables<'v>(&'v self, scope: &'v Scope) -> Variables<'v> {
+        Variables { scope, escape: self.file.directives.escape, work: self.work }
+    }
 }

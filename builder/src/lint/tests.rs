@@ -184,6 +184,14 @@ fn values_that_double_with_every_line_are_followed_only_so_far() {
 }
 
 #[test]
+fn a_very_long_line_is_named_and_not_shown() {
+    let source = format!("FROM scratch\nEXPOSE {}80/TCP\n", "80 ".repeat(10_000));
+    let rendered = checked(&source).findings[0].render("Dockerfile", &source);
+    let shown = "warning: ExposeProtoCasing: protocol \"TCP\" should be \"tcp\"\n --> Dockerfile:2:30008\n  hint: see";
+    assert!(rendered.starts_with(shown), "{rendered}");
+}
+
+#[test]
 fn json_has_buildx_fields() {
     let source = "FROM scratch\nWORKDIR a\n";
     let json = serde_json::to_value(report(&checked(source).findings, "d/Dockerfile", source)).unwrap();

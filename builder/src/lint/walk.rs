@@ -15,8 +15,11 @@ use super::survey::{Ground, Site, Survey};
 use super::variables::{Variables, Work};
 use super::{Context, Stages, rules};
 use crate::dockerfile::ast::{Arg, Env, Escape};
-use crate::dockerfile::{File, Instruction, Statement, parse_trigger, quote};
+use crate::dockerfile::{Instruction, Statement, parse_trigger, quote};
 use crate::plan::scope::Scope;
+
+/// What doing one instruction of an ONBUILD is worth, in bytes of work.
+const TRIGGER_COST: usize = 64;
 
 /// What is known of a stage so far.
 #[derive(Clone)]
@@ -55,20 +58,20 @@ pub(super) type Visit<'v, 'f> = dyn FnMut(&mut Walk<'_, 'f>, &mut State<'f>, &'f
 
 /// Looks at every stage that is asked for, first to last.
 pub(super) fn walk<'f>(
-    file: &'f File,
-    (context, work): (&Context<'_>, &Work),
+    context: &Context<'_>,
     survey: &Survey<'f>,
     sink: &mut Sink,
     visit: &mut Visit<'_, 'f>,
 ) {
+    let (work, escape) = (survey.work, survey.file.directives.escape);
     let needed = match context.stages {
         Stages::All => vec![true; survey.sites.len()],
         Stages::Target => survey.needed(context.options.target.as_deref()),
     };
-    let mut walk = Walk { context, survey, sink, work, escape: file.directives.escape };
+    let mut walk = Walk { context, survey, sink, work, escape };
     let mut states: Vec<Option<State<'f>>> = Vec::new();
     for (number, site) in survey.sites.iter().enumerate() {
-        let state = (needed[number] && !work.is_done()).then(|| walk.stage(number, site, &states, visit));
+        let state = (needed[number] && !work.is_done()).then(|| walk.stage(site, &states, visit));
         states.push(state);
     }
     if work.is_done() {
@@ -80,20 +83,20 @@ pub(super) fn walk<'f>(
 impl<'f> Walk<'_, 'f> {
     fn stage(
         &mut self,
-        number: usize,
         site: &Site<'f>,
         states: &[Option<State<'f>>],
         visit: &mut Visit<'_, 'f>,
     ) -> State<'f> {
         let (mut state, triggers) = self.begin(site, states);
         for trigger in &triggers {
-            self.work.spend(0);
+            // A file can have tens of thousands, and as many stages that do them all.
+            self.work.spend(TRIGGER_COST);
             if self.work.is_done() {
                 break;
             }
             self.apply(&mut state, trigger, Escape::default());
         }
-        for statement in self.survey.outline.stages[number].body {
+        for statement in self.survey.outline.stages[site.number].body {
             visit(self, &mut state, statement);
             self.apply(&mut state, statement, self.escape);
             if let Instruction::Onbuild(onbuild) = &statement.instruction {

@@ -28,10 +28,8 @@ mod secret;
 mod undefined;
 mod workdir;
 
-use super::Context;
 use super::finding::Sink;
 use super::survey::Survey;
-use super::variables::Work;
 use super::walk::{State, Walk};
 use crate::dockerfile::{File, Instruction, Statement};
 
@@ -47,19 +45,13 @@ pub(super) fn of_file(file: &File, sink: &mut Sink) {
 }
 
 /// Checks of FROM lines.
-pub(super) fn of_stages(
-    file: &File,
-    context: &Context<'_>,
-    survey: &Survey<'_>,
-    sink: &mut Sink,
-    work: &Work,
-) {
+pub(super) fn of_stages(survey: &Survey<'_>, sink: &mut Sink) {
     name::of_stages(survey, sink);
     for site in &survey.sites {
         casing::of_from(site, sink);
         platform::of_from(site, sink);
     }
-    from::of_file(file, context.options, survey, sink, work);
+    from::of_stages(survey, sink);
 }
 
 /// Checks that need to know what holds when an instruction is reached.

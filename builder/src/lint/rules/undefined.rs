@@ -26,7 +26,7 @@ pub(super) fn of_statement(walk: &mut Walk<'_, '_>, state: &State<'_>, statement
             if let Some(default) = &declaration.default {
                 let undefined = variables.expand(&default.text).map(|expanded| expanded.undefined);
                 let undefined = undefined.unwrap_or_default().difference(&earlier).cloned().collect();
-                tell(sink, statement, default, &variables, undefined);
+                tell(sink, statement, (default, undefined), &variables);
             }
             earlier.insert(declaration.name.text.clone());
         }
@@ -34,11 +34,11 @@ pub(super) fn of_statement(walk: &mut Walk<'_, '_>, state: &State<'_>, statement
     }
     for word in words(&statement.instruction) {
         if let Some(expanded) = variables.expand(&word.text) {
-            tell(sink, statement, word, &variables, expanded.undefined);
+            tell(sink, statement, (word, expanded.undefined), &variables);
         }
     }
     for (word, undefined) in others(&statement.instruction, &variables) {
-        tell(sink, statement, &word, &variables, undefined);
+        tell(sink, statement, (&word, undefined), &variables);
     }
 }
 
@@ -46,9 +46,8 @@ pub(super) fn of_statement(walk: &mut Walk<'_, '_>, state: &State<'_>, statement
 pub(super) fn tell(
     sink: &mut Sink,
     statement: &Statement,
-    word: &Word,
+    (word, undefined): (&Word, BTreeSet<String>),
     variables: &Variables<'_>,
-    undefined: BTreeSet<String>,
 ) {
     for name in variables.missing(&word.text, undefined) {
         // Before a name that was perhaps meant is looked for, which takes longer than all else.

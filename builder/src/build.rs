@@ -1,21 +1,23 @@
 //! A whole build: Dockerfile and context in, a named image in the store out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::{Image, ImageError};
-use oxbox_layers::oci::{Platform, Reference};
+use oxbox_layers::oci::{Config, Platform, Reference};
 use oxbox_layers::store::{BlobStore, Layout, StoreError};
 
-use crate::context::find::{self, FindError};
+use crate::context::find::FindError;
 use crate::context::{Directory, Ignore, TreeError};
-use crate::dockerfile;
+use crate::definition::Definition;
+use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
 use crate::export::{Exported, export};
 use crate::fetch::{Fetch, FetchError};
+use crate::lint::{self, Checked, Rule};
 use crate::plan::{self, Base, Bases, Graph, Plan, PlanErrorKind};
 use crate::progress::{Event, Progress};
 use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
@@ -63,6 +65,9 @@ pub enum BuildError {
     Base { rendered: String },
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The Dockerfile says `# check=error=true`, and something was found.
+    #[error("checks failed: {}", .rules.iter().map(|rule| rule.name()).collect::<Vec<_>>().join(", "))]
+    Checks { rules: Vec<Rule> },
     #[error(transparent)]
     Context(#[from] TreeError),
     /// The Dockerfile cannot be understood: the text shows lines and carets.
@@ -96,10 +101,11 @@ pub fn build(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Exported, BuildError> {
-    let file = find::dockerfile(&request.context, request.dockerfile.as_deref())?;
-    let ignore = find::ignore(&request.context, &file, request.ignore.as_deref())?;
-    let plan = read_plan(&file, request, fetch, progress)?;
-    let workshop = workshop(request, ignore, progress, interrupt)?;
+    let definition =
+        Definition::read(&request.context, request.dockerfile.as_deref(), request.ignore.as_deref())?;
+    let plan = read_plan(&definition, request, fetch, progress)?;
+    let file = definition.path.clone();
+    let workshop = workshop(request, definition.ignore, progress, interrupt)?;
     let solved = solve(&plan.graph, request, &workshop, &file)?;
     if interrupt.is_sent() {
         return Err(BuildError::Interrupted);
@@ -114,38 +120,62 @@ pub fn build(
     Ok(exported)
 }
 
-/// Parses and plans the Dockerfile at `path`.
+/// Plans the Dockerfile, and checks it while its base images are at hand.
 fn read_plan(
-    path: &Path,
+    definition: &Definition,
     request: &Request,
     fetch: &dyn Fetch,
     progress: &dyn Progress,
 ) -> Result<Plan, BuildError> {
-    let name = path.display().to_string();
-    let bytes = find::read_dockerfile(path)?;
-    let text = dockerfile::decode(&bytes).map_err(|error| BuildError::Dockerfile {
-        rendered: error.render(&name, &String::from_utf8_lossy(&bytes)),
-    })?;
-    let file = dockerfile::parse(text)
-        .map_err(|errors| BuildError::Dockerfile { rendered: errors.render(&name, text) })?;
-    let mut bases = StoreBases { fetch, store: &*request.store };
-    let plan = plan::plan(&file, text, &request.options, &mut bases).map_err(|error| {
-        let rendered = error.render(&name, text);
+    let (name, text) = (definition.name.as_str(), definition.text.as_str());
+    let mut bases = StoreBases { fetch, store: &*request.store, known: HashMap::new() };
+    let plan = plan::plan(&definition.file, text, &request.options, &mut bases).map_err(|error| {
+        let rendered = error.render(name, text);
         match error.kind {
             PlanErrorKind::Base { .. } => BuildError::Base { rendered },
             _ => BuildError::Dockerfile { rendered },
         }
     })?;
-    for warning in &plan.warnings {
-        progress.event(Event::Warning { message: &warning.render(&name, text) });
+    let known = |reference: &Reference, platform: &Platform| {
+        bases.known.get(&(reference.to_string(), platform.clone())).cloned()
+    };
+    let (options, ignore) = (&request.options, &definition.ignore);
+    let context = lint::Context { options, ignore, base: &known, stages: lint::Stages::Target };
+    let checked = lint::check(&definition.file, &context)
+        .map_err(|error| BuildError::Dockerfile { rendered: error.render(name, text) })?;
+    for warning in plan.warnings.iter().chain(&checked.notes) {
+        progress.event(Event::Warning { message: &warning.render(name, text) });
     }
+    tell(&checked, definition, progress)?;
     Ok(plan)
+}
+
+/// Tells what the checks found, in a line each: `--check` shows more.
+fn tell(checked: &Checked, definition: &Definition, progress: &dyn Progress) -> Result<(), BuildError> {
+    let found = match checked.findings.len() {
+        0 => return Ok(()),
+        1 => "1 finding".to_owned(),
+        count => format!("{count} findings"),
+    };
+    let source = SourceFile::new(definition.name.as_str(), definition.text.as_str());
+    let mut lines = vec![format!("warning: {found} of checks (build --check shows the lines):")];
+    lines.extend(checked.findings.iter().map(|finding| {
+        let line = source.position(finding.span.start).line;
+        format!(" - {}: {} (line {line})", finding.rule, finding.message)
+    }));
+    progress.event(Event::Warning { message: &lines.join("\n") });
+    match checked.errors() {
+        rules if rules.is_empty() => Ok(()),
+        rules => Err(BuildError::Checks { rules }),
+    }
 }
 
 /// Base images by way of the local store.
 struct StoreBases<'a> {
     fetch: &'a dyn Fetch,
     store: &'a dyn BlobStore,
+    /// Configs of those that were asked for.
+    known: HashMap<(String, Platform), Config>,
 }
 
 impl Bases for StoreBases<'_> {
@@ -155,7 +185,9 @@ impl Bases for StoreBases<'_> {
             reference: reference.familiar(),
             source: Box::new(source),
         })?;
-        Ok(Base { manifest, config: image.config.view().clone() })
+        let config = image.config.view().clone();
+        self.known.insert((reference.to_string(), platform.clone()), config.clone());
+        Ok(Base { manifest, config })
     }
 }
 

@@ -9,11 +9,13 @@
 
 pub mod build;
 pub mod context;
+pub mod definition;
 pub mod dockerfile;
 pub mod exec;
 pub mod export;
 pub mod fetch;
 pub mod housekeeping;
+pub mod lint;
 pub mod op;
 pub mod plan;
 pub mod progress;
@@ -21,5 +23,6 @@ pub mod snapshot;
 pub mod solve;
 
 pub use build::{BuildError, DEFAULT_EPOCH, Request, build};
+pub use definition::Definition;
 pub use export::Exported;
 pub use fetch::{Fetch, FetchError, Fetched};

@@ -54,7 +54,7 @@ pub(crate) struct Puller<'a> {
 
 /// Why a base image cannot be had, beside what the copy engine says.
 #[derive(Debug, thiserror::Error)]
-enum PullError {
+pub(crate) enum PullError {
     /// The place of credentials is unreadable.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -97,7 +97,7 @@ impl Fetch for Puller<'_> {
 impl Puller<'_> {
     fn have(&self, reference: &Reference, platform: &Platform) -> anyhow::Result<Descriptor> {
         if self.pull != Pull::Always
-            && let Some(found) = self.look_up(reference, platform)?
+            && let Some(found) = look_up(&self.store, reference, platform)?
         {
             return Ok(found);
         }
@@ -111,31 +111,8 @@ impl Puller<'_> {
                 () = self.interrupt.clone().happened() => Err(Interrupted.into()),
             }
         })?;
-        let found = self.look_up(reference, platform)?;
+        let found = look_up(&self.store, reference, platform)?;
         Ok(found.ok_or_else(|| PullError::Vanished { platform: platform.clone() })?)
-    }
-
-    /// Returns the manifest for a platform, if the store has it under this name.
-    fn look_up(&self, reference: &Reference, platform: &Platform) -> Result<Option<Descriptor>, PullError> {
-        let name = StoreName::Reference(reference.clone());
-        let Ok(mut found) = local::find(&self.store.entries()?, &name) else { return Ok(None) };
-        for _ in 0..MAX_NESTED {
-            match read_document(&*self.store, &found) {
-                Ok(Document::Index(index)) => match index.select(platform) {
-                    Some(child) => found = child.clone(),
-                    None => return Ok(None),
-                },
-                Ok(Document::Manifest(manifest)) => {
-                    let offered = read_config(&*self.store, &manifest.config)?.platform();
-                    let suits = offered.os.is_empty() || platform.distance(&offered).is_some();
-                    return Ok(suits.then_some(found));
-                }
-                // Of an index, what was not copied.
-                Err(ReadError::Missing { .. }) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(None)
     }
 
     async fn pull(&self, reference: &Reference, platform: &Platform) -> anyhow::Result<()> {
@@ -164,4 +141,31 @@ impl Puller<'_> {
     fn client(&self, from: &Location) -> Result<Client, PullError> {
         Ok(self.registry.client(&self.login.side(), from)?)
     }
+}
+
+/// Returns the manifest for a platform, if the store has it under this name.
+pub(crate) fn look_up(
+    store: &Layout,
+    reference: &Reference,
+    platform: &Platform,
+) -> Result<Option<Descriptor>, PullError> {
+    let name = StoreName::Reference(reference.clone());
+    let Ok(mut found) = local::find(&store.entries()?, &name) else { return Ok(None) };
+    for _ in 0..MAX_NESTED {
+        match read_document(store, &found) {
+            Ok(Document::Index(index)) => match index.select(platform) {
+                Some(child) => found = child.clone(),
+                None => return Ok(None),
+            },
+            Ok(Document::Manifest(manifest)) => {
+                let offered = read_config(store, &manifest.config)?.platform();
+                let suits = offered.os.is_empty() || platform.distance(&offered).is_some();
+                return Ok(suits.then_some(found));
+            }
+            // Of an index, what was not copied.
+            Err(ReadError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
 }

@@ -26,7 +26,7 @@ const KNOWN: [&str; 12] = [
 ];
 
 /// Whether a `--build-arg` of this name is in order though no ARG declares it.
-pub(super) fn is_predefined(name: &str) -> bool {
+pub(crate) fn is_predefined(name: &str) -> bool {
     KNOWN.contains(&name)
         || name.starts_with("BUILDKIT_")
         || PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
@@ -35,7 +35,7 @@ pub(super) fn is_predefined(name: &str) -> bool {
 /// Returns the arguments that FROM lines know and that an ARG without a default takes over.
 ///
 /// Empty ones are unset: `${TARGETVARIANT:-v7}` and `${TARGETVARIANT-v7}` mean the same.
-pub(super) fn automatic(options: &Options, target: &str) -> Vec<(String, String)> {
+pub(crate) fn automatic(options: &Options, target: &str) -> Vec<(String, String)> {
     let mut arguments = platform("BUILD", &options.build_platform);
     arguments.extend(platform("TARGET", options.target_platform()));
     arguments.push(("TARGETSTAGE".to_owned(), target.to_owned()));
@@ -60,7 +60,7 @@ fn platform(prefix: &str, platform: &Platform) -> Vec<(String, String)> {
 }
 
 /// Returns the proxies among the arguments in both spellings, as programs look for either.
-pub(super) fn proxies(build_args: &BTreeMap<String, String>) -> Vec<(String, String)> {
+pub(crate) fn proxies(build_args: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let mut proxies = Vec::new();
     for name in PROXIES {
         // Of two spellings given the lowercase one wins: it sorts last, as BuildKit takes them.

@@ -7,7 +7,7 @@
 //!
 //! COPY and ADD are in `copy.rs`, RUN in `run.rs`, what makes no vertex in `metadata.rs`.
 
-use super::error::{PlanError, PlanErrorKind, Warnings};
+use super::error::{PlanError, PlanErrorKind};
 use super::graph::{Graph, HistoryLine, Image, Op, Vertex, VertexId, Workdir};
 use super::metadata::{Given, Metadata};
 use super::options::Options;
@@ -29,7 +29,6 @@ pub(super) struct Planner<'p> {
     pub(super) source: &'p SourceFile,
     pub(super) options: &'p Options,
     pub(super) globals: &'p Scope,
-    pub(super) warnings: &'p mut Warnings,
     pub(super) graph: Graph,
     /// Stages that are done.
     pub(super) states: Vec<Option<State>>,
@@ -39,14 +38,9 @@ pub(super) struct Planner<'p> {
 }
 
 impl<'p> Planner<'p> {
-    pub(super) fn new(
-        source: &'p SourceFile,
-        options: &'p Options,
-        globals: &'p Scope,
-        warnings: &'p mut Warnings,
-    ) -> Self {
+    pub(super) fn new(source: &'p SourceFile, options: &'p Options, globals: &'p Scope) -> Self {
         let (graph, states, numbered) = (Graph::default(), Vec::new(), Vec::new());
-        Self { source, options, globals, warnings, graph, states, numbered, bytes: 0 }
+        Self { source, options, globals, graph, states, numbered, bytes: 0 }
     }
 
     /// Plans every needed stage.
@@ -101,7 +95,7 @@ impl<'p> Planner<'p> {
             Instruction::Workdir(workdir) => self.workdir(state, step, workdir),
             instruction => {
                 let given = Given { build_args: &self.options.build_args, globals: self.globals };
-                let mut metadata = Metadata { state, place: &step.place, warnings: self.warnings };
+                let mut metadata = Metadata { state, place: &step.place };
                 match metadata.apply(instruction, given)? {
                     Some(line) => self.record(state, step, line, None),
                     None => Ok(()),
@@ -130,7 +124,7 @@ impl<'p> Planner<'p> {
     }
 
     pub(super) fn expander<'e>(&'e mut self, state: &'e State, step: &'e Step<'_>) -> Expander<'e> {
-        Expander { scope: &state.scope, place: &step.place, warnings: self.warnings }
+        Expander { scope: &state.scope, place: &step.place }
     }
 
     /// Returns an instruction's text with its variables replaced, for people.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use oxbox_layers::oci::config::Healthcheck;
 
-use super::error::{PlanError, PlanErrorKind, Warnings};
+use super::error::{PlanError, PlanErrorKind};
 use super::ports::Ports;
 use super::scope::{Expander, Scope};
 use super::state::State;
@@ -33,7 +33,6 @@ pub(super) struct Given<'g> {
 pub(super) struct Metadata<'m> {
     pub(super) state: &'m mut State,
     pub(super) place: &'m Place,
-    pub(super) warnings: &'m mut Warnings,
 }
 
 impl Metadata<'_> {
@@ -68,7 +67,7 @@ impl Metadata<'_> {
     }
 
     fn expander(&mut self) -> Expander<'_> {
-        Expander { scope: &self.state.scope, place: self.place, warnings: self.warnings }
+        Expander { scope: &self.state.scope, place: self.place }
     }
 
     fn error(&self, kind: PlanErrorKind, span: Span) -> PlanError {

@@ -21,7 +21,7 @@
 //!
 //! Nothing is read or run here, but for the base images' configs through [`Bases`].
 
-mod arguments;
+pub(crate) mod arguments;
 mod copy;
 mod error;
 pub mod graph;
@@ -34,9 +34,9 @@ mod path;
 mod ports;
 mod resolve;
 mod run;
-mod scope;
+pub(crate) mod scope;
 mod signal;
-mod stages;
+pub(crate) mod stages;
 mod state;
 mod step;
 #[cfg(test)]
@@ -85,19 +85,13 @@ pub fn plan(file: &File, source: &str, options: &Options, bases: &mut dyn Bases)
         span: None,
         trigger: None,
     })?;
-    let globals = globals(file, &outline, options, &mut warnings)?;
-    let needed = Resolver {
-        outline: &outline,
-        options,
-        escape: file.directives.escape,
-        globals: &globals,
-        bases,
-        warnings: &mut warnings,
-    }
-    .resolve(target)?;
+    let globals = globals(file, &outline, options)?;
+    let needed =
+        Resolver { outline: &outline, options, escape: file.directives.escape, globals: &globals, bases }
+            .resolve(target)?;
     warn_of_build_args(file, &needed, options, &mut warnings);
     let source = SourceFile::new(String::new(), source);
-    let mut planner = Planner::new(&source, options, &globals, &mut warnings);
+    let mut planner = Planner::new(&source, options, &globals);
     planner.stages(&outline, &needed)?;
     let Planner { mut graph, mut states, .. } = planner;
     let state = states.swap_remove(target).expect("because the target is needed");
@@ -106,12 +100,7 @@ pub fn plan(file: &File, source: &str, options: &Options, bases: &mut dyn Bases)
 }
 
 /// Returns what FROM lines may use: platforms, and the ARGs before the first of them.
-fn globals(
-    file: &File,
-    outline: &Outline<'_>,
-    options: &Options,
-    warnings: &mut Warnings,
-) -> Result<Scope, PlanError> {
+fn globals(file: &File, outline: &Outline<'_>, options: &Options) -> Result<Scope, PlanError> {
     let mut globals = Scope::default();
     let target = outline.target_name(options.target.as_deref());
     for (name, value) in arguments::automatic(options, &target) {
@@ -123,8 +112,7 @@ fn globals(
         let name = declaration.name.text.as_str();
         let value = match options.build_args.get(name) {
             Some(value) => Some(value.clone()),
-            None => Expander { scope: &globals, place: &place, warnings }
-                .optional(declaration.default.as_ref())?,
+            None => Expander { scope: &globals, place: &place }.optional(declaration.default.as_ref())?,
         };
         globals.declare(name);
         if let Some(value) = value {

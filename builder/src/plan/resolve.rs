@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use oxbox_layers::oci::{Config, Platform, Reference};
 
-use super::error::{PlanError, PlanErrorKind, Warnings};
+use super::error::{PlanError, PlanErrorKind};
 use super::options::{Base, Bases, Options};
 use super::scope::{Expander, Scope};
 use super::stages::{Outline, Stage};
@@ -72,7 +72,6 @@ pub(super) struct Resolver<'r, 'f> {
     /// What FROM lines may use.
     pub(super) globals: &'r Scope,
     pub(super) bases: &'r mut dyn Bases,
-    pub(super) warnings: &'r mut Warnings,
 }
 
 impl<'f> Resolver<'_, 'f> {
@@ -101,7 +100,7 @@ impl<'f> Resolver<'_, 'f> {
     fn head(&mut self, stage: &Stage<'_>) -> Result<Head, PlanError> {
         let place = Place::file(self.escape);
         let from = stage.from;
-        let mut expander = Expander { scope: self.globals, place: &place, warnings: self.warnings };
+        let expander = Expander { scope: self.globals, place: &place };
         let image = expander.word(&from.image)?;
         if image.is_empty() {
             return Err(stage.error(PlanErrorKind::BlankImage { written: from.image.text.clone() }));
@@ -154,12 +153,6 @@ impl<'f> Resolver<'_, 'f> {
         }
         let platform = head.platform.as_ref().unwrap_or(self.options.target_platform());
         let image = self.image(&head.image, platform, images).map_err(|kind| stage.error(kind))?;
-        let pulled = &images.pulled[image];
-        if platform.distance(&pulled.platform).is_none() {
-            let message =
-                format!("base image {} is for {}, not for {platform}", quote(&head.image), pulled.platform);
-            self.warnings.push(message, Some(stage.from.image.span));
-        }
         Ok(Ground::Image { image, name: head.image.clone() })
     }
 

@@ -11,26 +11,26 @@ use crate::dockerfile::{File, Instruction, ParseErrorKind, Statement, suggest};
 
 /// A FROM and what follows it.
 #[derive(Debug)]
-pub(super) struct Stage<'f> {
-    pub(super) from: &'f From,
+pub(crate) struct Stage<'f> {
+    pub(crate) from: &'f From,
     /// What follows, up to the next FROM.
-    pub(super) body: &'f [Statement],
+    pub(crate) body: &'f [Statement],
     /// In lowercase.
-    pub(super) name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 /// A file cut at its FROMs.
 #[derive(Debug)]
-pub(super) struct Outline<'f> {
+pub(crate) struct Outline<'f> {
     /// The ARGs before the first FROM.
-    pub(super) globals: Vec<&'f Arg>,
-    pub(super) stages: Vec<Stage<'f>>,
+    pub(crate) globals: Vec<&'f Arg>,
+    pub(crate) stages: Vec<Stage<'f>>,
     /// Numbers of the stages of each name, ascending.
     by_name: HashMap<String, Vec<usize>>,
 }
 
 /// Cuts a file at its FROMs.
-pub(super) fn outline(file: &File) -> Outline<'_> {
+pub(crate) fn outline(file: &File) -> Outline<'_> {
     let mut statements = file.statements.as_slice();
     let mut globals = Vec::new();
     while let [statement, rest @ ..] = statements {
@@ -61,7 +61,7 @@ pub(super) fn outline(file: &File) -> Outline<'_> {
 
 impl Outline<'_> {
     /// Returns which stage is to be built.
-    pub(super) fn target(&self, target: Option<&str>) -> Result<usize, PlanErrorKind> {
+    pub(crate) fn target(&self, target: Option<&str>) -> Result<usize, PlanErrorKind> {
         let count = self.stages.len();
         let Some(target) = target else {
             return count.checked_sub(1).ok_or(PlanErrorKind::Parse(ParseErrorKind::NoStage));
@@ -78,14 +78,14 @@ impl Outline<'_> {
     }
 
     /// Returns the last stage of this name among the first `before` ones.
-    pub(super) fn find(&self, name: &str, before: usize) -> Option<usize> {
+    pub(crate) fn find(&self, name: &str, before: usize) -> Option<usize> {
         let numbers = self.by_name.get(&name.to_lowercase())?;
         let earlier = numbers.partition_point(|&number| number < before);
         numbers[..earlier].last().copied()
     }
 
     /// Returns the stage that was perhaps meant by a name that means nothing.
-    pub(super) fn meant(&self, name: &str) -> Option<Meant> {
+    pub(crate) fn meant(&self, name: &str) -> Option<Meant> {
         if self.find(name, self.stages.len()).is_some() {
             return Some(Meant::Later(name.to_lowercase()));
         }
@@ -94,20 +94,20 @@ impl Outline<'_> {
     }
 
     /// Returns what TARGETSTAGE says.
-    pub(super) fn target_name(&self, target: Option<&str>) -> String {
+    pub(crate) fn target_name(&self, target: Option<&str>) -> String {
         let last = || self.stages.last().and_then(|stage| stage.name.clone());
         target.map(str::to_owned).or_else(last).unwrap_or_else(|| "default".to_owned())
     }
 
     /// Returns what stands before the numbers in titles; nothing if there is only one stage.
-    pub(super) fn label(&self, stage: usize) -> Option<String> {
+    pub(crate) fn label(&self, stage: usize) -> Option<String> {
         let number = || format!("stage-{stage}");
         (self.stages.len() > 1).then(|| self.stages[stage].name.clone().unwrap_or_else(number))
     }
 }
 
 impl Stage<'_> {
-    pub(super) fn error(&self, kind: PlanErrorKind) -> PlanError {
+    pub(crate) fn error(&self, kind: PlanErrorKind) -> PlanError {
         kind.at(self.from.image.span)
     }
 }

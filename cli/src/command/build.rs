@@ -14,6 +14,7 @@ use oxbox_layers::oci::{Compressed, Digest, Platform, Reference};
 use oxbox_layers::store::Layout;
 use serde::Serialize;
 
+use super::call::{Call, Question};
 use crate::args::{Output, State};
 use crate::fetch::{Pull, Puller};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -75,6 +76,12 @@ pub(crate) struct Build {
     /// Write the image's digest into a file.
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
+    /// Check the Dockerfile and build nothing: --call=check.
+    #[arg(long, conflicts_with = "call")]
+    check: bool,
+    /// What to do instead of building: check, outline (what a build can be given) or targets (what can be built).
+    #[arg(long, value_name = "METHOD[,format=text|json|sarif]")]
+    call: Option<Call>,
     /// Print nothing but the result.
     #[arg(short, long)]
     quiet: bool,
@@ -141,6 +148,9 @@ struct Built {
 pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
     let plan = options.plan()?;
+    if let Some(question) = options.question(&plan) {
+        return question.answer(&root);
+    }
     let names: Vec<Reference> =
         options.tag.iter().map(|name| local::parse_new(name)).collect::<Result<_, _>>()?;
     let compression = Compression::new(options.compression_format.into(), options.compression_level)
@@ -195,6 +205,20 @@ async fn pass_on(signals: Interrupt, programs: exec::Interrupt) {
 }
 
 impl Build {
+    /// Returns what is asked about the Dockerfile, unless it is to be built.
+    fn question<'q>(&'q self, plan: &'q plan::Options) -> Option<Question<'q>> {
+        let call = if self.check { Call::CHECK } else { self.call? };
+        let (method, format) = call.of(self.output)?;
+        Some(Question {
+            method,
+            format,
+            context: &self.context,
+            dockerfile: self.file.as_deref(),
+            ignore: self.ignorefile.as_deref(),
+            options: plan,
+        })
+    }
+
     fn plan(&self) -> Result<plan::Options, OptionError> {
         let labels =
             self.label.iter().map(|text| pair("label", text, "NAME=VALUE")).collect::<Result<_, _>>()?;

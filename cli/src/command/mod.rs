@@ -1,6 +1,7 @@
 //! The commands, one file each: its options, and what it does.
 
 mod build;
+mod call;
 mod completions;
 mod copy;
 mod delete;

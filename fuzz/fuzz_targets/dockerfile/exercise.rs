@@ -1,6 +1,6 @@
 /// Runs all that reads a Dockerfile over `bytes` and checks what must always hold.
 ///
-/// Included, with `plan.rs`, where `dockerfile` and `plan` name the modules under test.
+/// Included, with `lint.rs` and `plan.rs`, where `context`, `dockerfile`, `lint` and `plan` name the modules under test.
 fn exercise(bytes: &[u8]) {
     let Ok(text) = dockerfile::decode(bytes) else { return };
     match dockerfile::parse(text) {
@@ -10,6 +10,7 @@ fn exercise(bytes: &[u8]) {
         }
         Ok(file) => {
             exercise_plan(&file, text);
+            exercise_lint(&file, text);
             let printed = dockerfile::print(&file);
             // A printed file may be larger than its source, and then too large to be read.
             if printed.len() <= dockerfile::MAX_FILE_BYTES {

@@ -1,8 +1,9 @@
 //! The fuzz target's body, for the property tests.
 
-use crate::{dockerfile, plan};
+use crate::{context, dockerfile, lint, plan};
 
 include!("../../../../fuzz/fuzz_targets/dockerfile/exercise.rs");
+include!("../../../../fuzz/fuzz_targets/dockerfile/lint.rs");
 include!("../../../../fuzz/fuzz_targets/dockerfile/plan.rs");
 
 /// Runs the body.

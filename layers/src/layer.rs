@@ -1,7 +1,7 @@
 //! Layers: from entries to a blob in one pass, and back to a tar that is what it was called.
 //!
 //! ```text
-//! entries ─▶ tar ─▶ blocks ─┬─▶ diff_id
+//! entries ─▶ tar ─▶ chunks ─┬─▶ diff_id
 //!                           └─▶ compressed ─▶ blob, hashed by the store's writer
 //! ```
 //!
@@ -109,7 +109,7 @@ impl LayerWriter {
     /// Starts a layer that is compressed by up to `threads` threads.
     ///
     /// The layer's bytes depend on the entries and on `compression` alone. With one thread, and for
-    /// tars of less than a block (1 MiB; zstd 4 MiB), everything runs on the caller's thread.
+    /// tars of less than a chunk (512 KiB; zstd 2 MiB), everything runs on the caller's thread.
     pub fn new(store: &dyn BlobStore, compression: Compression, threads: usize) -> Result<Self, LayerError> {
         Ok(Self { tar: Writer::new(sink(store, compression, threads)?), compression, index: None })
     }

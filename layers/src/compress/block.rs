@@ -1,21 +1,11 @@
-//! One block: compressed on its own, by whichever thread, to the same bytes.
+//! One chunk on its way: compressed on its own, by whichever thread, to the same bytes.
 
 use std::io;
 
 use flate2::{Compress, FlushCompress, Status};
 
 use super::Compression;
-
-/// 1 MiB: cutting the window costs .2 % of the ratio at gzip -4 (.4 % at 512 KiB); carrying the
-/// last 32 KiB over as a dictionary would save .1 % and tie each block to its neighbour.
-const GZIP_BLOCK: usize = 1 << 20;
-
-/// 4 MiB: 1.3 % larger than one frame on sources, smaller on binaries, 10 % less CPU.
-/// (2 MiB: 3.8 % larger on sources; 8 MiB: nothing gained for twice the memory.)
-const ZSTD_BLOCK: usize = 4 << 20;
-
-/// 1 MiB: only handed from the thread that reads to the thread that writes.
-const PLAIN_BLOCK: usize = 1 << 20;
+use super::cut::Lengths;
 
 /// The smallest output that gzip offers.
 pub(super) const GZIP_HIGHEST: u8 = 9;
@@ -23,30 +13,22 @@ pub(super) const GZIP_HIGHEST: u8 = 9;
 /// The smallest output that zstd offers.
 pub(super) const ZSTD_HIGHEST: u8 = 22;
 
-/// Blocks and their compressed forms, all threads together, stay below this.
+/// Chunks and their compressed forms, all threads together, stay below this.
 const MEMORY: usize = 64 << 20;
 
-/// Returns how many bytes of input make a block.
-pub(super) fn size(compression: Compression) -> usize {
-    match compression {
-        Compression::None => PLAIN_BLOCK,
-        Compression::Gzip { .. } => GZIP_BLOCK,
-        Compression::Zstd { .. } => ZSTD_BLOCK,
-    }
-}
-
-/// Returns how many compressing threads are of use within the memory bound: zstd 6, gzip 16.
+/// Returns how many compressing threads are of use within the memory bound: zstd 3, gzip 14.
 ///
-/// Six zstd threads compress faster than one thread can hash what they take.
+/// Three zstd threads compress about as fast as one thread can hash what they take.
 pub(super) fn most_workers(compression: Compression) -> usize {
     match compression {
         Compression::None => 0,
-        Compression::Gzip { .. } => 16,
-        Compression::Zstd { .. } => MEMORY / (2 * ZSTD_BLOCK) - 2,
+        Compression::Gzip { .. } | Compression::Zstd { .. } => {
+            MEMORY / (2 * Lengths::of(compression).most) - 2
+        }
     }
 }
 
-/// A block on its way: filled, compressed, written, and filled again.
+/// A chunk on its way: filled, compressed, written, and filled again.
 #[derive(Default)]
 pub(super) struct Block {
     /// Place in the stream, counted from 0.
@@ -59,7 +41,7 @@ pub(super) struct Block {
     pub(super) crc: crc32fast::Hasher,
 }
 
-/// A thread's compressor, used for one block after the other.
+/// A thread's compressor, used for one chunk after the other.
 pub(super) enum Encoder {
     Plain,
     Gzip(Compress),
@@ -99,7 +81,7 @@ impl Encoder {
     }
 }
 
-/// Deflates `input` up to a sync flush, after which another block may follow on a byte boundary.
+/// Deflates `input` up to a sync flush, after which another chunk may follow on a byte boundary.
 fn deflate_block(deflate: &mut Compress, input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
     deflate.reset();
     // More than deflate can ever need (its own bound is an eighth more and some): a flush that
@@ -109,20 +91,20 @@ fn deflate_block(deflate: &mut Compress, input: &[u8], output: &mut Vec<u8>) -> 
     let whole = deflate.total_in() == input.len() as u64 && output.len() < output.capacity();
     match status {
         Status::Ok if whole => Ok(()),
-        _ => Err(io::Error::other("deflate left a block unfinished")),
+        _ => Err(io::Error::other("deflate left a chunk unfinished")),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MEMORY, most_workers, size};
+    use super::{Lengths, MEMORY, most_workers};
     use crate::compress::Compression;
 
     #[test]
-    fn the_blocks_of_all_threads_fit_the_memory_bound() {
+    fn the_chunks_of_all_threads_fit_the_memory_bound() {
         for compression in [Compression::GZIP, Compression::ZSTD] {
-            // Two more blocks than workers: one being filled, one being written.
-            assert!((most_workers(compression) + 2) * 2 * size(compression) <= MEMORY);
+            // Two more chunks than workers: one being filled, one being written.
+            assert!((most_workers(compression) + 2) * 2 * Lengths::of(compression).most <= MEMORY);
         }
     }
 }

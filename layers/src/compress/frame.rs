@@ -1,4 +1,4 @@
-//! What stands around the blocks: gzip's head and tail, zstd's empty frame; and the digest of the input.
+//! What stands around the chunks: gzip's head and tail, zstd's empty frame; and the digest of the input.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use crate::oci::{Digest, Hasher};
 /// No name, no time, no flags, unknown system: what Go's library writes, and nothing of this host.
 const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// A last deflate block, of fixed codes and without content. Standing alone, it leaves every block
+/// A last deflate block, of fixed codes and without content. Standing alone, it leaves every chunk
 /// of input free to be anywhere in the stream.
 const DEFLATE_END: [u8; 2] = [3, 0];
 

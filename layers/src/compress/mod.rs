@@ -1,21 +1,23 @@
 //! Compression of layers: bytes that depend on the input and the level, and on nothing else.
 //!
 //! ```text
-//! write() ─▶ blocks of fixed size ─▶ workers compress each on its own ─▶ written in order
-//!            └ block.rs              └ pool.rs                            └ frame.rs
+//! write() ─▶ chunks ─▶ workers compress each on its own ─▶ written in order
+//!            └ cut.rs   └ pool.rs, block.rs                └ frame.rs
 //!
-//! gzip   1f8b 08 00 00000000 00 ff │ deflate(block) sync │ … │ 03 00 │ crc32 │ size    one member
-//! zstd   frame(block) │ frame(block) │ …                                               one frame per block
+//! gzip   1f8b 08 00 00000000 00 ff │ deflate(chunk) sync │ … │ 03 00 │ crc32 │ size    one member
+//! zstd   frame(chunk) │ frame(chunk) │ …                                               one frame per chunk
 //! ```
 //!
-//! No block refers to another one, so neither the number of threads nor the way the input was cut
-//! into `write` calls can show in the bytes, and a block whose content is known can be spliced in.
+//! Chunks end where their content says, and none refers to another one. So neither the number of
+//! threads nor the way the input was cut into `write` calls can show in the bytes, and a chunk whose
+//! content is known can be spliced in.
 //! The other direction, with sniffing and limits, is in `decode.rs`.
 //!
 //! RFC 1951, RFC 1952, RFC 8878; image-spec v1.1.1, layer.md#gzip-media-types
 
 mod ahead;
 mod block;
+mod cut;
 mod decode;
 mod frame;
 mod pipeline;

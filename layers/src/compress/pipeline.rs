@@ -1,6 +1,6 @@
-//! From `write` calls of any size to blocks of one size, and to the thread that compresses them.
+//! From `write` calls of any size to chunks, and to the thread that compresses them.
 //!
-//! The caller's thread does everything until a second block begins: a small layer must not pay for
+//! The caller's thread does everything until a second chunk begins: a small layer must not pay for
 //! starting threads. After that, and if there is more than one thread to use, `pool.rs` takes over.
 
 use std::io::{self, Write};
@@ -8,13 +8,14 @@ use std::mem;
 
 use super::Compression;
 use super::block::{self, Block, Encoder};
+use super::cut::{Cutter, Lengths, Part};
 use super::frame::{Finished, Frame};
 use super::pool::Pool;
 use crate::oci::Hasher;
 
 /// Starts compressing into `writer` with up to `threads` compressing threads.
 ///
-/// With one thread, or for less than a block of input, all is done by the caller's thread.
+/// With one thread, or for less than a chunk of input, all is done by the caller's thread.
 /// More threads than a format can use within its memory bound are not started.
 pub fn compressor<W: Write + Send + 'static>(
     compression: Compression,
@@ -24,6 +25,8 @@ pub fn compressor<W: Write + Send + 'static>(
     Compressor {
         compression,
         threads,
+        cutter: Cutter::new(Lengths::of(compression)),
+        is_cut: false,
         filling: Block::default(),
         engine: Engine::Inline(Box::new(Inline { encoder: None, frame: Frame::new(compression, writer) })),
     }
@@ -35,6 +38,9 @@ pub fn compressor<W: Write + Send + 'static>(
 pub struct Compressor<W: Write + Send + 'static> {
     compression: Compression,
     threads: usize,
+    cutter: Cutter,
+    /// The filling chunk is whole: what comes next begins another.
+    is_cut: bool,
     filling: Block,
     engine: Engine<W>,
 }
@@ -79,7 +85,7 @@ impl<W: Write + Send + 'static> Compressor<W> {
         }
     }
 
-    /// Hands the filled block on; another one, empty, takes its place.
+    /// Hands the filled chunk on; another one, empty, takes its place.
     fn submit(&mut self) -> io::Result<()> {
         let result = self.try_submit();
         if result.is_err() {
@@ -98,7 +104,7 @@ impl<W: Write + Send + 'static> Compressor<W> {
         Ok(())
     }
 
-    /// Starts the threads, if there is more to come than one block and there are threads to use.
+    /// Starts the threads, if there is more to come than one chunk and there are threads to use.
     fn grow(&mut self) -> io::Result<()> {
         if self.threads < 2 || !matches!(self.engine, Engine::Inline(_)) {
             return Ok(());
@@ -113,12 +119,20 @@ impl<W: Write + Send + 'static> Compressor<W> {
 
 impl<W: Write + Send + 'static> Write for Compressor<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let size = block::size(self.compression);
-        if self.filling.input.len() == size && !bytes.is_empty() {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        if mem::take(&mut self.is_cut) {
             self.grow()?;
             self.submit()?;
         }
-        let taken = bytes.len().min(size - self.filling.input.len());
+        let taken = match self.cutter.take(bytes) {
+            Part::All => bytes.len(),
+            Part::Last(taken) => {
+                self.is_cut = true;
+                taken
+            }
+        };
         self.filling.input.extend_from_slice(&bytes[..taken]);
         Ok(taken)
     }

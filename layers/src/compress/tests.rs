@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
+use super::cut::{Cutter, Lengths, Part};
 use super::{Compression, CompressionError, DecodeError, Decoder, ReadAhead, compressor};
 use crate::oci::{Compressed, Digest};
 
@@ -117,14 +118,15 @@ proptest! {
 }
 
 #[test]
-fn a_full_block_without_more_is_the_same_on_all_threads() {
-    for (compression, block) in
-        [(Compression::GZIP, 1 << 20), (Compression::ZSTD, 4 << 20), (Compression::None, 1 << 20)]
-    {
-        for size in [block - 1, block, block + 1, 2 * block] {
-            let bytes = sample(size, 7);
+fn a_whole_chunk_without_more_is_the_same_on_all_threads() {
+    for compression in ALL {
+        let bytes = sample(13 << 20, 7);
+        let mut cutter = Cutter::new(Lengths::of(compression));
+        let Part::Last(first) = cutter.take(&bytes) else { panic!("a chunk of 13 MiB") };
+        let Part::Last(second) = cutter.take(&bytes[first..]) else { panic!("a chunk of 7 MiB") };
+        for size in [first - 1, first, first + 1, first + second] {
             assert!(
-                compress(compression, 1, &bytes) == compress(compression, 3, &bytes),
+                compress(compression, 1, &bytes[..size]) == compress(compression, 3, &bytes[..size]),
                 "{compression} {size}"
             );
         }
@@ -135,13 +137,24 @@ fn a_full_block_without_more_is_the_same_on_all_threads() {
 /// has to be seen, and to be worth it.
 #[test]
 fn the_engines_still_write_the_bytes_they_wrote() {
-    let bytes = sample(3 << 20, 42);
-    let written = [Compression::GZIP, Compression::Gzip { level: 9 }, Compression::ZSTD]
-        .map(|compression| Digest::sha256(&compress(compression, 2, &bytes)).to_string());
+    let (bytes, short) = (sample(9 << 20, 42), sample(300 << 10, 42));
+    let mut written: Vec<String> = [Compression::GZIP, Compression::Gzip { level: 9 }, Compression::ZSTD]
+        .map(|compression| Digest::sha256(&compress(compression, 2, &bytes)).to_string())
+        .into();
+    let all = |levels: &[Compression]| {
+        let streams: Vec<_> = levels.iter().map(|&level| compress(level, 1, &short)).collect();
+        Digest::sha256(&streams.concat()).to_string()
+    };
+    written.push(all(&[1, 2, 3, 4, 5, 6, 7, 8, 9].map(|level| Compression::Gzip { level })));
+    let zstd: Vec<_> = (1..=22).map(|level| Compression::Zstd { level }).collect();
+    written.push(all(&zstd));
+    // gzip at its default and at 9, zstd at its default, then a shorter sample at all levels of each.
     let expected = [
-        "sha256:72353ee8073b638d461904bdec876de1a6ee2902eb9da77a73bd43a2cd6228db",
-        "sha256:04aa07e13746b41dacdfaa72fe810df0581408aff2fa4e639799bc492da72c3b",
-        "sha256:dcf254fbfc421df77feb9b633075978b6daf9b8055f827d618555b6dbac098b6",
+        "sha256:8f1266d3c8320b1aabad2970ba85b4fd137cd8874cd97d234dd08006c5b35983",
+        "sha256:f1bb86cef27e955aecc3653313196c46eca970470c5c826f122a8cfc6b47240a",
+        "sha256:58ac8432f49f57e617bfb8e31f1dcc4809988642ff9649ca472e0b0c68de87b4",
+        "sha256:a0f1b61d286c32a1a5ad47881e48e15bc13d3cb0f2543d185f0d3ee4288a68c7",
+        "sha256:a7c4d6871d49366dbd51eafc07e597de01a2a1539204f46a7c8d383a448d0dfd",
     ];
     assert_eq!(written, expected);
 }

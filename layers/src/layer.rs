@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! entries ─▶ tar ─▶ chunks ─┬─▶ diff_id
-//!                           └─▶ compressed ─▶ blob, hashed by the store's writer
+//!                           └─▶ compressed, or spliced in from an earlier blob ─▶ blob, hashed by the store's writer
 //! ```
 //!
 //! Nothing is hashed twice: the blob's digest is the one that the store's writer found, and without
@@ -12,7 +12,7 @@
 
 use std::io::{self, Read, Write};
 
-use crate::compress::{Compression, Compressor, Decoder, ReadAhead, compressor};
+use crate::compress::{ChunkIndex, Compression, Compressor, Decoder, Previous, ReadAhead, compressor};
 use crate::oci::{Algorithm, Compressed, Descriptor, DiffId, Digest, Hasher, MediaType};
 use crate::stack::{IndexBuilder, IndexTooLarge, LayerIndex};
 use crate::store::{BlobStore, BlobWriter, StoreError};
@@ -96,6 +96,18 @@ pub enum LayerError {
     Store(#[from] StoreError),
 }
 
+/// A layer that was written, and what was asked to be noted on the way.
+pub struct Written {
+    /// The layer.
+    pub layer: Layer,
+    /// Its entries; see [`LayerWriter::indexed`].
+    pub index: Option<LayerIndex>,
+    /// Its chunks; see [`LayerWriter::splicing`]. `None` also if it is not compressed.
+    pub chunks: Option<ChunkIndex>,
+    /// Bytes of tar whose compressed form was taken over from an earlier layer.
+    pub spliced_bytes: u64,
+}
+
 /// A layer being written. Dropping it discards what was written.
 pub struct LayerWriter {
     tar: Writer<Sink>,
@@ -111,7 +123,26 @@ impl LayerWriter {
     /// The layer's bytes depend on the entries and on `compression` alone. With one thread, and for
     /// tars of less than a chunk (512 KiB; zstd 2 MiB), everything runs on the caller's thread.
     pub fn new(store: &dyn BlobStore, compression: Compression, threads: usize) -> Result<Self, LayerError> {
-        Ok(Self { tar: Writer::new(sink(store, compression, threads)?), compression, index: None })
+        let tar = Writer::new(sink(store, compression, threads)?);
+        Ok(Self { tar, compression, index: None })
+    }
+
+    /// Does as [`LayerWriter::new`], has the layer's chunks noted, and takes over the compressed form of
+    /// those that `previous` has too. The layer's bytes are the same as without.
+    ///
+    /// An index of a blob that is gone, damaged or compressed otherwise saves nothing and does no harm.
+    pub fn splicing(
+        store: &dyn BlobStore,
+        compression: Compression,
+        threads: usize,
+        previous: Option<&ChunkIndex>,
+    ) -> Result<Self, LayerError> {
+        let previous = match previous {
+            Some(index) => Previous::open(index, compression, store)?,
+            None => Previous::none(),
+        };
+        let tar = Writer::new(sink(store, compression, threads)?.splice(previous));
+        Ok(Self { tar, compression, index: None })
     }
 
     /// Has the layer's index made on the way, which then need not be read from the layer. Before the
@@ -140,14 +171,19 @@ impl LayerWriter {
 
     /// Ends the tar and publishes the blob. A layer without entries is a layer too: 1024 zero bytes.
     pub fn finish(self) -> Result<Layer, LayerError> {
-        self.finish_indexed().map(|(layer, _)| layer)
+        self.finish_noted().map(|written| written.layer)
     }
 
     /// Does as [`LayerWriter::finish`], and returns the index if it was asked for.
     pub fn finish_indexed(self) -> Result<(Layer, Option<LayerIndex>), LayerError> {
+        self.finish_noted().map(|written| (written.layer, written.index))
+    }
+
+    /// Does as [`LayerWriter::finish`], and returns all that was asked to be noted.
+    pub fn finish_noted(self) -> Result<Written, LayerError> {
         let sink = self.tar.finish().map_err(|source| LayerError::Tar { source })?;
-        let layer = publish(sink, self.compression)?;
-        Ok((layer, self.index.map(IndexBuilder::finish)))
+        let written = publish(sink, self.compression)?;
+        Ok(Written { index: self.index.map(IndexBuilder::finish), ..written })
     }
 }
 
@@ -159,14 +195,16 @@ fn sink(store: &dyn BlobStore, compression: Compression, threads: usize) -> Resu
     })
 }
 
-fn publish(sink: Sink, compression: Compression) -> Result<Layer, LayerError> {
+fn publish(sink: Sink, compression: Compression) -> Result<Written, LayerError> {
     let finished = sink.finish_hashed().map_err(|source| LayerError::Write { source })?;
     let blob = finished.writer.commit()?;
     let media_type = MediaType::oci_layer(compression.format());
-    Ok(Layer {
+    let layer = Layer {
         descriptor: Descriptor::new(media_type, blob.digest, blob.size),
         diff_id: DiffId(finished.input.unwrap_or(blob.digest)),
-    })
+    };
+    let chunks = finished.chunks.map(|chunks| ChunkIndex::of_written(compression, blob, chunks));
+    Ok(Written { layer, index: None, chunks, spliced_bytes: finished.spliced_size })
 }
 
 impl Layer {
@@ -183,7 +221,7 @@ impl Layer {
     ) -> Result<Self, LayerError> {
         let mut sink = sink(store, compression, threads)?;
         copy(tar, &mut sink, |source| LayerError::Source { source })?;
-        publish(sink, compression)
+        publish(sink, compression).map(|written| written.layer)
     }
 
     /// Opens the layer's tar, uncompressed. Its last read fails if it is not the tar of the diff_id.
@@ -358,5 +396,7 @@ impl<R: Read> Read for Checked<R> {
     }
 }
 
+#[cfg(test)]
+mod splicing;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,14 @@
 //! One chunk on its way: compressed on its own, by whichever thread, to the same bytes.
 
 use std::io;
+use std::sync::Arc;
 
 use flate2::{Compress, FlushCompress, Status};
 
 use super::Compression;
+use super::chunks::Chunk;
 use super::cut::Lengths;
+use super::splice::Previous;
 
 /// The smallest output that gzip offers.
 pub(super) const GZIP_HIGHEST: u8 = 9;
@@ -28,7 +31,7 @@ pub(super) fn most_workers(compression: Compression) -> usize {
     }
 }
 
-/// A chunk on its way: filled, compressed, written, and filled again.
+/// A chunk on its way: filled, compressed or taken over, written, and filled again.
 #[derive(Default)]
 pub(super) struct Block {
     /// Place in the stream, counted from 0.
@@ -38,39 +41,73 @@ pub(super) struct Block {
     /// The compressed bytes; empty where nothing is compressed.
     pub(super) output: Vec<u8>,
     /// CRC-32 of the input; only gzip wants it.
-    pub(super) crc: crc32fast::Hasher,
+    pub(super) crc: u32,
+    /// What it is, if that is to be remembered.
+    pub(super) chunk: Option<Chunk>,
+    /// The compressed bytes were taken over.
+    pub(super) is_spliced: bool,
 }
 
 /// A thread's compressor, used for one chunk after the other.
-pub(super) enum Encoder {
+pub(super) struct Encoder {
+    engine: Engine,
+    previous: Option<Arc<Previous>>,
+}
+
+enum Engine {
     Plain,
     Gzip(Compress),
     Zstd(zstd::bulk::Compressor<'static>),
 }
 
 impl Encoder {
-    pub(super) fn new(compression: Compression) -> io::Result<Self> {
-        Ok(match compression {
-            Compression::None => Self::Plain,
+    /// Starts one; with a `previous` blob, chunks are taken over from it, and remembered.
+    pub(super) fn new(compression: Compression, previous: Option<Arc<Previous>>) -> io::Result<Self> {
+        let engine = match compression {
+            Compression::None => Engine::Plain,
             Compression::Gzip { level } => {
                 // Not level 0: its stored blocks follow the room in the output buffer.
                 let level = flate2::Compression::new(u32::from(level.clamp(1, GZIP_HIGHEST)));
-                Self::Gzip(Compress::new(level, false))
+                Engine::Gzip(Compress::new(level, false))
             }
             Compression::Zstd { level } => {
-                Self::Zstd(zstd::bulk::Compressor::new(i32::from(level.clamp(1, ZSTD_HIGHEST)))?)
+                Engine::Zstd(zstd::bulk::Compressor::new(i32::from(level.clamp(1, ZSTD_HIGHEST)))?)
             }
-        })
+        };
+        Ok(Self { engine, previous })
     }
 
-    /// Fills `output` and `crc` from `input`.
+    /// Fills everything else from `input`.
     pub(super) fn encode(&mut self, block: &mut Block) -> io::Result<()> {
+        block.chunk = None;
+        block.is_spliced = false;
+        let Some(previous) = &self.previous else { return self.engine.encode(block) };
+        let key = blake3::hash(&block.input);
+        if let Some(chunk) = previous.find(&key, &mut block.output) {
+            block.crc = chunk.crc;
+            block.chunk = Some(chunk);
+            block.is_spliced = true;
+            return Ok(());
+        }
+        self.engine.encode(block)?;
+        block.chunk = Some(Chunk {
+            key,
+            size: length(&block.input),
+            crc: block.crc,
+            digest: blake3::hash(&block.output),
+            compressed: length(&block.output),
+        });
+        Ok(())
+    }
+}
+
+impl Engine {
+    fn encode(&mut self, block: &mut Block) -> io::Result<()> {
         block.output.clear();
         match self {
             Self::Plain => Ok(()),
             Self::Gzip(deflate) => {
-                block.crc = crc32fast::Hasher::new();
-                block.crc.update(&block.input);
+                block.crc = crc32fast::hash(&block.input);
                 deflate_block(deflate, &block.input, &mut block.output)
             }
             Self::Zstd(zstd) => {
@@ -79,6 +116,10 @@ impl Encoder {
             }
         }
     }
+}
+
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("because no chunk is longer than a few MiB")
 }
 
 /// Deflates `input` up to a sync flush, after which another chunk may follow on a byte boundary.

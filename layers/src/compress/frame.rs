@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::Compression;
 use super::block::Block;
+use super::chunks::WrittenChunks;
 use crate::oci::{Digest, Hasher};
 
 /// No name, no time, no flags, unknown system: what Go's library writes, and nothing of this host.
@@ -24,6 +25,16 @@ pub(super) struct Frame<W> {
     crc: crc32fast::Hasher,
     size: u64,
     blocks: u64,
+    chunks: Option<WrittenChunks>,
+    spliced: u64,
+}
+
+/// Returns how many bytes stand before the first chunk.
+pub(super) fn head_bytes(compression: Compression) -> u64 {
+    match compression {
+        Compression::Gzip { .. } => GZIP_HEAD.len() as u64,
+        Compression::None | Compression::Zstd { .. } => 0,
+    }
 }
 
 /// A stream that was written to its end.
@@ -34,16 +45,34 @@ pub struct Finished<W> {
     pub input: Option<Digest>,
     /// Bytes of input.
     pub input_size: u64,
+    /// Bytes of input whose compressed form was taken over.
+    pub spliced_size: u64,
+    /// The chunks, if they were to be remembered.
+    pub(crate) chunks: Option<WrittenChunks>,
 }
 
 impl<W: Write> Frame<W> {
     pub(super) fn new(compression: Compression, writer: W) -> Self {
-        Self { writer, compression, input: None, crc: crc32fast::Hasher::new(), size: 0, blocks: 0 }
+        Self {
+            writer,
+            compression,
+            input: None,
+            crc: crc32fast::Hasher::new(),
+            size: 0,
+            blocks: 0,
+            chunks: None,
+            spliced: 0,
+        }
     }
 
     /// Has the input hashed, from here on.
     pub(super) fn hash_input(&mut self, hasher: Hasher) {
         self.input = Some(hasher);
+    }
+
+    /// Has the chunks remembered, from here on.
+    pub(super) fn keep_chunks(&mut self) {
+        self.chunks = Some(WrittenChunks::default());
     }
 
     /// Returns how many blocks were written.
@@ -56,14 +85,19 @@ impl<W: Write> Frame<W> {
         if let Some(hasher) = &mut self.input {
             hasher.update(&block.input);
         }
-        self.size += block.input.len() as u64;
+        let size = block.input.len() as u64;
+        self.size += size;
+        self.spliced += if block.is_spliced { size } else { 0 };
+        if let (Some(chunks), Some(chunk)) = (&mut self.chunks, block.chunk) {
+            chunks.push(chunk);
+        }
         match self.compression {
             Compression::None => self.writer.write_all(&block.input)?,
             Compression::Gzip { .. } => {
                 if self.blocks == 0 {
                     self.writer.write_all(&GZIP_HEAD)?;
                 }
-                self.crc.combine(&block.crc);
+                self.crc.combine(&crc32fast::Hasher::new_with_initial_len(block.crc, size));
                 self.writer.write_all(&block.output)?;
             }
             Compression::Zstd { .. } => self.writer.write_all(&block.output)?,
@@ -88,6 +122,12 @@ impl<W: Write> Frame<W> {
             Compression::Zstd { .. } if self.blocks == 0 => self.writer.write_all(&ZSTD_EMPTY)?,
             Compression::Zstd { .. } => {}
         }
-        Ok(Finished { writer: self.writer, input: self.input.map(Hasher::finish), input_size: self.size })
+        Ok(Finished {
+            writer: self.writer,
+            input: self.input.map(Hasher::finish),
+            input_size: self.size,
+            spliced_size: self.spliced,
+            chunks: self.chunks,
+        })
     }
 }

@@ -1,27 +1,29 @@
 //! Compression of layers: bytes that depend on the input and the level, and on nothing else.
 //!
 //! ```text
-//! write() ─▶ chunks ─▶ workers compress each on its own ─▶ written in order
-//!            └ cut.rs   └ pool.rs, block.rs                └ frame.rs
+//! write() ─▶ chunks ─▶ workers compress each on its own, or take it over ─▶ written in order
+//!            └ cut.rs   └ pool.rs, block.rs               └ splice.rs         └ frame.rs
 //!
 //! gzip   1f8b 08 00 00000000 00 ff │ deflate(chunk) sync │ … │ 03 00 │ crc32 │ size    one member
 //! zstd   frame(chunk) │ frame(chunk) │ …                                               one frame per chunk
 //! ```
 //!
 //! Chunks end where their content says, and none refers to another one. So neither the number of
-//! threads nor the way the input was cut into `write` calls can show in the bytes, and a chunk whose
-//! content is known can be spliced in.
+//! threads, nor the way the input was cut into `write` calls, nor whether a chunk was compressed or
+//! taken over from an earlier blob (`chunks.rs` says where it is) can show in the bytes.
 //! The other direction, with sniffing and limits, is in `decode.rs`.
 //!
 //! RFC 1951, RFC 1952, RFC 8878; image-spec v1.1.1, layer.md#gzip-media-types
 
 mod ahead;
 mod block;
+mod chunks;
 mod cut;
 mod decode;
 mod frame;
 mod pipeline;
 mod pool;
+mod splice;
 #[cfg(test)]
 mod tests;
 
@@ -30,9 +32,11 @@ use std::fmt;
 use crate::oci::Compressed;
 
 pub use ahead::ReadAhead;
+pub use chunks::{ChunkIndex, ChunkIndexError};
 pub use decode::{DecodeError, Decoder};
 pub use frame::Finished;
 pub use pipeline::{Compressor, compressor};
+pub use splice::Previous;
 
 /// How a layer's tar is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,12 +5,14 @@
 
 use std::io::{self, Write};
 use std::mem;
+use std::sync::Arc;
 
 use super::Compression;
 use super::block::{self, Block, Encoder};
 use super::cut::{Cutter, Lengths, Part};
 use super::frame::{Finished, Frame};
 use super::pool::Pool;
+use super::splice::Previous;
 use crate::oci::Hasher;
 
 /// Starts compressing into `writer` with up to `threads` compressing threads.
@@ -25,6 +27,7 @@ pub fn compressor<W: Write + Send + 'static>(
     Compressor {
         compression,
         threads,
+        previous: None,
         cutter: Cutter::new(Lengths::of(compression)),
         is_cut: false,
         filling: Block::default(),
@@ -38,6 +41,7 @@ pub fn compressor<W: Write + Send + 'static>(
 pub struct Compressor<W: Write + Send + 'static> {
     compression: Compression,
     threads: usize,
+    previous: Option<Arc<Previous>>,
     cutter: Cutter,
     /// The filling chunk is whole: what comes next begins another.
     is_cut: bool,
@@ -64,6 +68,18 @@ impl<W: Write + Send + 'static> Compressor<W> {
     pub fn hash_input(mut self, hasher: Hasher) -> Self {
         if let Engine::Inline(inline) = &mut self.engine {
             inline.frame.hash_input(hasher);
+        }
+        self
+    }
+
+    /// Has the chunks remembered, and those of a `previous` blob taken over where they are the same. The
+    /// bytes are what they would be without. Before the first write only; of no effect on what is not
+    /// compressed.
+    #[must_use]
+    pub fn splice(mut self, previous: Previous) -> Self {
+        if let (Engine::Inline(inline), true) = (&mut self.engine, self.compression != Compression::None) {
+            inline.frame.keep_chunks();
+            self.previous = Some(Arc::new(previous));
         }
         self
     }
@@ -97,7 +113,9 @@ impl<W: Write + Send + 'static> Compressor<W> {
     fn try_submit(&mut self) -> io::Result<()> {
         let filled = mem::take(&mut self.filling);
         match &mut self.engine {
-            Engine::Inline(inline) => self.filling = inline.take(self.compression, filled)?,
+            Engine::Inline(inline) => {
+                self.filling = inline.take(self.compression, self.previous.as_ref(), filled)?
+            }
             Engine::Pooled(pool) => self.filling = pool.exchange(filled)?,
             Engine::Failed => return Err(failed_before()),
         }
@@ -111,7 +129,8 @@ impl<W: Write + Send + 'static> Compressor<W> {
         }
         if let Engine::Inline(inline) = mem::replace(&mut self.engine, Engine::Failed) {
             let workers = self.threads.min(block::most_workers(self.compression));
-            self.engine = Engine::Pooled(Pool::start(self.compression, workers, inline.frame)?);
+            self.engine =
+                Engine::Pooled(Pool::start(self.compression, workers, self.previous.as_ref(), inline.frame)?);
         }
         Ok(())
     }
@@ -144,10 +163,15 @@ impl<W: Write + Send + 'static> Write for Compressor<W> {
 }
 
 impl<W: Write> Inline<W> {
-    fn take(&mut self, compression: Compression, mut block: Block) -> io::Result<Block> {
+    fn take(
+        &mut self,
+        compression: Compression,
+        previous: Option<&Arc<Previous>>,
+        mut block: Block,
+    ) -> io::Result<Block> {
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
-            none => none.insert(Encoder::new(compression)?),
+            none => none.insert(Encoder::new(compression, previous.cloned())?),
         };
         encoder.encode(&mut block)?;
         self.frame.take(&block)?;

@@ -16,6 +16,7 @@ use std::thread::{self, JoinHandle};
 use super::Compression;
 use super::block::{Block, Encoder};
 use super::frame::Frame;
+use super::splice::Previous;
 
 /// The threads of one stream. Dropping it stops and awaits them, and drops the writer.
 pub(super) struct Pool<W: Write + Send + 'static> {
@@ -31,7 +32,12 @@ pub(super) struct Pool<W: Write + Send + 'static> {
 
 impl<W: Write + Send + 'static> Pool<W> {
     /// Starts `workers` threads and the writer's. Without workers the blocks go straight to the writer.
-    pub(super) fn start(compression: Compression, workers: usize, frame: Frame<W>) -> io::Result<Self> {
+    pub(super) fn start(
+        compression: Compression,
+        workers: usize,
+        previous: Option<&Arc<Previous>>,
+        frame: Frame<W>,
+    ) -> io::Result<Self> {
         // One block being filled and one being written, besides what the workers hold.
         let blocks = workers + 2;
         let (to_writer, encoded) = sync_channel(blocks);
@@ -53,7 +59,7 @@ impl<W: Write + Send + 'static> Pool<W> {
         let (to_workers, filled) = sync_channel(blocks);
         let filled = Arc::new(Mutex::new(filled));
         for _ in 0..workers {
-            let mut encoder = Encoder::new(compression)?;
+            let mut encoder = Encoder::new(compression, previous.cloned())?;
             let (filled, to_writer) = (Arc::clone(&filled), to_writer.clone());
             pool.threads.push(spawn("layer-compress", move || work(&mut encoder, &filled, &to_writer))?);
         }

@@ -10,10 +10,14 @@
 //!
 //! image-spec v1.1.1, layer.md
 
+mod family;
+
 use std::io::{self, Read, Write};
 
+pub use family::Family;
+
 use crate::compress::{ChunkIndex, Compression, Compressor, Decoder, Previous, ReadAhead, compressor};
-use crate::oci::{Algorithm, Compressed, Descriptor, DiffId, Digest, Hasher, MediaType};
+use crate::oci::{Algorithm, Descriptor, DiffId, Digest, Hasher, MediaType};
 use crate::stack::{IndexBuilder, IndexTooLarge, LayerIndex};
 use crate::store::{BlobStore, BlobWriter, StoreError};
 use crate::tar::{Entry, Kind, TarError, Writer};
@@ -268,40 +272,6 @@ impl Layer {
         let blob = sink.finish().map_err(|source| LayerError::Write { source })?.commit()?;
         let media_type = Family::of(&self.descriptor.media_type).layer(compression.format());
         Ok(Self { descriptor: Descriptor::new(media_type, blob.digest, blob.size), diff_id: self.diff_id })
-    }
-}
-
-/// Whose media types a manifest and its layers go by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// The OCI image spec's.
-    Oci,
-    /// Docker's, manifest version 2, schema 2.
-    Docker,
-}
-
-impl Family {
-    /// Returns the family of a type; what is not Docker's counts as OCI's.
-    pub fn of(media_type: &MediaType) -> Self {
-        if media_type.is_docker() { Self::Docker } else { Self::Oci }
-    }
-
-    /// Returns the type of a layer that is compressed so.
-    pub fn layer(self, format: Compressed) -> MediaType {
-        match (self, format) {
-            (Self::Oci, format) => MediaType::oci_layer(format),
-            (Self::Docker, Compressed::None) => MediaType::DOCKER_LAYER.into(),
-            (Self::Docker, Compressed::Gzip) => MediaType::DOCKER_LAYER_GZIP.into(),
-            (Self::Docker, Compressed::Zstd) => MediaType::DOCKER_LAYER_ZSTD.into(),
-        }
-    }
-
-    /// Returns the type of a manifest.
-    pub fn manifest(self) -> MediaType {
-        match self {
-            Self::Oci => MediaType::OCI_MANIFEST.into(),
-            Self::Docker => MediaType::DOCKER_MANIFEST.into(),
-        }
     }
 }
 

@@ -31,6 +31,9 @@ pub(super) fn most_workers(compression: Compression) -> usize {
     }
 }
 
+/// 64 KiB: a layer of a few files need not ask for room that it does not use.
+const SMALL: usize = 64 << 10;
+
 /// A chunk on its way: filled, compressed or taken over, written, and filled again.
 #[derive(Default)]
 pub(super) struct Block {
@@ -46,6 +49,25 @@ pub(super) struct Block {
     pub(super) chunk: Option<Chunk>,
     /// The compressed bytes were taken over.
     pub(super) is_spliced: bool,
+}
+
+impl Block {
+    /// Appends to the input of a chunk that can become `most` bytes long.
+    ///
+    /// Buffers have one size from the start, and are never grown: what growing leaves behind, mimalloc
+    /// keeps (gzip on two threads 60 MB in place of 48, zstd 85 in place of 62). Unused pages cost nothing.
+    pub(super) fn fill(&mut self, bytes: &[u8], most: usize) {
+        if self.input.len() + bytes.len() > SMALL {
+            self.input.reserve_exact(most.saturating_sub(self.input.len()));
+        }
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// Has the output take what the longest chunk that the input has room for can become.
+    fn empty_output(&mut self, bound: impl Fn(usize) -> usize) {
+        self.output.clear();
+        self.output.reserve_exact(bound(self.input.capacity()));
+    }
 }
 
 /// A thread's compressor, used for one chunk after the other.
@@ -103,15 +125,15 @@ impl Encoder {
 
 impl Engine {
     fn encode(&mut self, block: &mut Block) -> io::Result<()> {
-        block.output.clear();
         match self {
             Self::Plain => Ok(()),
             Self::Gzip(deflate) => {
                 block.crc = crc32fast::hash(&block.input);
+                block.empty_output(deflate_bound);
                 deflate_block(deflate, &block.input, &mut block.output)
             }
             Self::Zstd(zstd) => {
-                block.output.reserve(zstd::zstd_safe::compress_bound(block.input.len()));
+                block.empty_output(zstd::zstd_safe::compress_bound);
                 zstd.compress_to_buffer(&block.input, &mut block.output).map(drop)
             }
         }
@@ -122,12 +144,15 @@ fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).expect("because no chunk is longer than a few MiB")
 }
 
+/// More than deflate can ever need (its own bound is an eighth more and some): a flush that filled the
+/// buffer to the last byte would have to be repeated, and would be written twice.
+fn deflate_bound(length: usize) -> usize {
+    length + length / 8 + length / 64 + 1024
+}
+
 /// Deflates `input` up to a sync flush, after which another chunk may follow on a byte boundary.
 fn deflate_block(deflate: &mut Compress, input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
     deflate.reset();
-    // More than deflate can ever need (its own bound is an eighth more and some): a flush that
-    // filled the buffer to the last byte would have to be repeated, and would be written twice.
-    output.reserve(input.len() + input.len() / 8 + input.len() / 64 + 1024);
     let status = deflate.compress_vec(input, output, FlushCompress::Sync).map_err(io::Error::other)?;
     let whole = deflate.total_in() == input.len() as u64 && output.len() < output.capacity();
     match status {

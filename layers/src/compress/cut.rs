@@ -81,6 +81,11 @@ impl Cutter {
         Self { lengths, bound: lengths.bound(), length: 0, roll: 0 }
     }
 
+    /// Returns how long a chunk can become.
+    pub(super) fn most(&self) -> usize {
+        self.lengths.most
+    }
+
     /// Takes the stream's next bytes, as far as the chunk goes. What is left begins another one.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Part {
         let room = bytes.len().min(self.lengths.most - self.length);

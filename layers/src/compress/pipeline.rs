@@ -152,7 +152,7 @@ impl<W: Write + Send + 'static> Write for Compressor<W> {
                 taken
             }
         };
-        self.filling.input.extend_from_slice(&bytes[..taken]);
+        self.filling.fill(&bytes[..taken], self.cutter.most());
         Ok(taken)
     }
 

@@ -125,7 +125,7 @@ impl LayerWriter {
     /// Starts a layer that is compressed by up to `threads` threads.
     ///
     /// The layer's bytes depend on the entries and on `compression` alone. With one thread, and for
-    /// tars of less than a chunk (512 KiB; zstd 2 MiB), everything runs on the caller's thread.
+    /// tars of less than a chunk (512 KiB; zstd 1 MiB), everything runs on the caller's thread.
     pub fn new(store: &dyn BlobStore, compression: Compression, threads: usize) -> Result<Self, LayerError> {
         let tar = Writer::new(sink(store, compression, threads)?);
         Ok(Self { tar, compression, index: None })

@@ -16,12 +16,13 @@ pub(super) const GZIP_HIGHEST: u8 = 9;
 /// The smallest output that zstd offers.
 pub(super) const ZSTD_HIGHEST: u8 = 22;
 
-/// Chunks and their compressed forms, all threads together, stay below this.
-const MEMORY: usize = 64 << 20;
+/// 40 MiB: chunks and their compressed forms, all threads together, stay below this. Allocators keep as
+/// much again of it, and a whole build has to do with 96 MB.
+const MEMORY: usize = 40 << 20;
 
-/// Returns how many compressing threads are of use within the memory bound: zstd 3, gzip 14.
+/// Returns how many compressing threads are of use within the memory bound: zstd 3, gzip 8.
 ///
-/// Three zstd threads compress about as fast as one thread can hash what they take.
+/// That many compress about as fast as one thread can hash what they take.
 pub(super) fn most_workers(compression: Compression) -> usize {
     match compression {
         Compression::None => 0,

@@ -44,6 +44,11 @@ impl Directory {
         Ok(Self { root: root.to_owned(), ignore })
     }
 
+    /// Returns where it is, as it was opened.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Whether the path, clean and without links on the way, is there and only the ignore file hides it.
     pub fn hides(&self, path: &[u8]) -> bool {
         matches!(self.metadata(path), Ok(Some(_))) && matches!(self.node(path), Ok(None))

@@ -10,9 +10,8 @@
 
 use std::io::{self, Read};
 
-use oxbox_layers::layer::{Layer, LayerError, LayerWriter};
+use oxbox_layers::layer::{Layer, LayerError, LayerWriter, Written};
 use oxbox_layers::oci::{ChainId, DiffId};
-use oxbox_layers::stack::LayerIndex;
 use oxbox_layers::store::BlobStore;
 use oxbox_layers::tar::{Entry, whiteout};
 use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
@@ -121,7 +120,7 @@ pub fn make(
     below: &[Layer],
     room: &mut Room<'_>,
     mut writer: LayerWriter,
-) -> Result<(Layer, Option<LayerIndex>), RunError> {
+) -> Result<Written, RunError> {
     let snapshot = |source| RunError::Snapshot { source };
     let chain: Vec<DiffId> = below.iter().map(|layer| layer.diff_id).collect();
     let unpacked = room.snapshots.unpacked(&chain).map_err(snapshot)?;
@@ -134,9 +133,9 @@ pub fn make(
     let active = room.snapshots.prepare(&chain).map_err(snapshot)?;
     execute(run, &active, room)?;
     write_changes(&active, room, &mut writer)?;
-    let (layer, index) = writer.finish_indexed().map_err(|source| RunError::Layer { source })?;
-    room.snapshots.commit(active, &layer.diff_id).map_err(snapshot)?;
-    Ok((layer, index))
+    let written = writer.finish_noted().map_err(|source| RunError::Layer { source })?;
+    room.snapshots.commit(active, &written.layer.diff_id).map_err(snapshot)?;
+    Ok(written)
 }
 
 fn execute(run: &Run, active: &Active, room: &mut Room<'_>) -> Result<(), RunError> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cache.db    record(key → diff_id, digest, size, media_type, seal, used)    SQLite, WAL, many processes
+//!             last(definition → chunks, used)                              of the layer it led to last
 //! ```
 //!
 //! A record is a hint, never the truth: the layer's blob is in the store, and a record whose blob is
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use oxbox_layers::compress::ChunkIndex;
 use oxbox_layers::layer::Layer;
 use oxbox_layers::oci::{Descriptor, DiffId, MediaType};
 use rusqlite::{
@@ -22,7 +24,7 @@ use rusqlite::{
 use super::{Key, KeyHasher};
 
 /// Changes whenever the tables do; another version's file is emptied, since it can be rebuilt.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 
 const SCHEMA: &str = "
     DROP TABLE IF EXISTS record;
@@ -31,7 +33,9 @@ const SCHEMA: &str = "
         media_type TEXT NOT NULL, seal BLOB NOT NULL,
         used INTEGER NOT NULL
     ) WITHOUT ROWID;
-    CREATE INDEX record_used ON record (used);";
+    CREATE INDEX record_used ON record (used);
+    DROP TABLE IF EXISTS last;
+    CREATE TABLE last (definition BLOB PRIMARY KEY, chunks BLOB NOT NULL, used INTEGER NOT NULL);";
 
 /// How long another process may hold the database. Transactions here take microseconds, so that only a
 /// machine in trouble comes near.
@@ -115,6 +119,28 @@ impl Cache {
         })
     }
 
+    /// Returns the chunks of the layer that this definition led to last, whatever went into it then.
+    pub fn last(&self, definition: &Key) -> Result<Option<ChunkIndex>, CacheError> {
+        self.with("read", |connection| {
+            let packed: Option<Vec<u8>> = connection
+                .prepare_cached("SELECT chunks FROM last WHERE definition = ?1")?
+                .query_row([&definition.as_bytes()[..]], |row| row.get(0))
+                .optional()?;
+            // One that rotted or is of another engine is of no use, and is replaced soon.
+            Ok(packed.and_then(|packed| ChunkIndex::from_bytes(&packed).ok()))
+        })
+    }
+
+    /// Notes the chunks of the layer that this definition led to.
+    pub fn put_last(&self, definition: &Key, chunks: &ChunkIndex, now: i64) -> Result<(), CacheError> {
+        self.with("write", |connection| {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO last (definition, chunks, used) VALUES (?1, ?2, ?3)")?
+                .execute(params![&definition.as_bytes()[..], chunks.to_bytes(), now])
+                .map(drop)
+        })
+    }
+
     /// Returns the blobs that records newer than `since` name: what a sweep must keep.
     pub fn used_since(&self, since: i64) -> Result<Vec<Layer>, CacheError> {
         self.with("read", |connection| {
@@ -128,7 +154,10 @@ impl Cache {
 
     /// Forgets records that were not of use since `since`; returns how many.
     pub fn forget_before(&self, since: i64) -> Result<usize, CacheError> {
-        self.with("write", |connection| connection.execute("DELETE FROM record WHERE used < ?1", [since]))
+        self.with("write", |connection| {
+            connection.execute("DELETE FROM last WHERE used < ?1", [since])?;
+            connection.execute("DELETE FROM record WHERE used < ?1", [since])
+        })
     }
 
     /// Returns how many records there are.
@@ -218,8 +247,11 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Layer>> {
 
 #[cfg(test)]
 mod tests {
-    use oxbox_layers::layer::Layer;
+    use oxbox_layers::compress::Compression;
+    use oxbox_layers::layer::{Layer, LayerWriter};
     use oxbox_layers::oci::{Descriptor, DiffId, Digest, MediaType};
+    use oxbox_layers::store::Memory;
+    use oxbox_layers::tar::{Entry, Kind};
 
     use super::Cache;
     use crate::solve::KeyHasher;
@@ -275,6 +307,24 @@ mod tests {
         assert_eq!(cache.forget_before(500).unwrap(), 1);
         assert_eq!(cache.get(&used, 1000).unwrap(), Some(layer(b"u")));
         assert_eq!(cache.get(&idle, 1000).unwrap(), None);
+    }
+
+    #[test]
+    fn the_chunks_of_a_definition_are_the_last_ones_until_they_are_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("cache.db")).unwrap();
+        let (definition, other) = (KeyHasher::new("a").finish(), KeyHasher::new("b").finish());
+        let chunks = |path: &str| {
+            let mut writer = LayerWriter::splicing(&Memory::new(), Compression::GZIP, 1, None).unwrap();
+            writer.append(&Entry::new(path, Kind::Directory, 0o755), &mut std::io::empty()).unwrap();
+            writer.finish_noted().unwrap().chunks.unwrap()
+        };
+        cache.put_last(&definition, &chunks("first"), 100).unwrap();
+        cache.put_last(&definition, &chunks("second"), 100).unwrap();
+        assert_eq!(cache.last(&definition).unwrap(), Some(chunks("second")));
+        assert_eq!(cache.last(&other).unwrap(), None);
+        cache.forget_before(101).unwrap();
+        assert_eq!(cache.last(&definition).unwrap(), None);
     }
 
     #[test]

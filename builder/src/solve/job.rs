@@ -1,10 +1,10 @@
 //! One vertex with a layer of its own: from its inputs to a key, and to the layer by cache or by work.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use oxbox_layers::compress::Compression;
-use oxbox_layers::layer::{Layer, LayerWriter};
-use oxbox_layers::stack::LayerIndex;
+use oxbox_layers::layer::{Layer, LayerWriter, Written};
 
 use super::solver::{Reuse, SolveError, Solved, Workshop};
 use super::{Key, KeyHasher};
@@ -151,7 +151,7 @@ impl Job<'_> {
         let key = planned.key(epoch, self.workshop.threads, interrupt)?;
         let layer = self.cached_or(&key, |_, mut writer| {
             planned.write(&mut writer, epoch, interrupt)?;
-            Ok(writer.finish_indexed()?)
+            Ok(writer.finish_noted()?)
         })?;
         Ok(below.with(layer))
     }
@@ -178,7 +178,7 @@ impl Job<'_> {
     fn cached_or(
         &mut self,
         key: &Key,
-        make: impl FnOnce(&Self, LayerWriter) -> Result<(Layer, Option<LayerIndex>), SolveError>,
+        make: impl FnOnce(&Self, LayerWriter) -> Result<Written, SolveError>,
     ) -> Result<Layer, SolveError> {
         if let Some(layer) = self.cached(key)? {
             return Ok(layer);
@@ -186,14 +186,31 @@ impl Job<'_> {
         self.cached = false;
         let workshop = self.workshop;
         workshop.progress.event(Event::Started { vertex: self.id, title: &self.vertex.title });
+        let (compression, definition) = (self.compression(), self.definition());
+        let last = match workshop.reuse {
+            Reuse::Allowed => workshop.cache.last(&definition)?,
+            Reuse::Forbidden => None,
+        };
         let writer =
-            LayerWriter::new(&*workshop.store, self.compression(), workshop.threads.get())?.indexed();
-        let (layer, index) = make(self, writer)?;
+            LayerWriter::splicing(&*workshop.store, compression, workshop.threads.get(), last.as_ref())?;
+        let Written { layer, index, chunks, .. } = make(self, writer.indexed())?;
         if let Some(index) = index {
             workshop.indexes.put(layer.diff_id, index)?;
         }
+        if let Some(chunks) = chunks {
+            workshop.cache.put_last(&definition, &chunks, workshop.now)?;
+        }
         self.remember(key, &layer)?;
         Ok(layer)
+    }
+
+    /// What the vertex is called in its Dockerfile, and for which context, whatever is in the files: where
+    /// to look for a layer with most of its chunks in common. A wrong guess costs time only.
+    fn definition(&self) -> Key {
+        let context = self.workshop.contexts.get(&None).map(|context| context.root().as_os_str().as_bytes());
+        let mut hasher = KeyHasher::new("definition");
+        hasher.field("context", context.unwrap_or_default()).field("title", &self.vertex.title);
+        hasher.finish().compressed(self.compression())
     }
 
     /// Returns a layer that the key led to before, compressed as it is wanted.

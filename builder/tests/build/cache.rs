@@ -40,6 +40,50 @@ fn made_after(room: &Room, change: impl FnOnce(&Room)) -> Vec<String> {
     made
 }
 
+/// Four megabytes in files of 60 KB, which a COPY takes.
+fn several_chunks(room: &Room) {
+    room.file("Dockerfile", "FROM scratch\nCOPY d /d\n");
+    for number in 0..70_u64 {
+        let line =
+            |at: u64| format!("{number} {at} {}\n", (at * at + number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        room.file(&format!("d/{number:02}"), (0..2400).map(line).collect::<String>());
+    }
+}
+
+#[test]
+fn a_layer_with_chunks_of_the_last_one_is_as_if_there_had_been_none() {
+    let changes: [fn(&Room); 3] = [
+        |room| _ = room.file("d/35", "changed"),
+        |room| _ = room.file("d/00a", "new"),
+        |room| fs::remove_file(room.at("d/35")).unwrap(),
+    ];
+    for change in changes {
+        let room = Room::new();
+        several_chunks(&room);
+        assert_eq!(made_after(&room, change).len(), 1);
+        let database = rusqlite::Connection::open(room.state().join("cache.db")).unwrap();
+        let chunks: i64 =
+            database.query_row("SELECT max(length(chunks)) FROM last", [], |row| row.get(0)).unwrap();
+        assert!(chunks > 3 * 76, "{chunks} bytes: a layer of some chunks was noted");
+    }
+}
+
+#[test]
+fn chunks_of_a_layer_that_was_damaged_since_are_made_again() {
+    let room = Room::new();
+    several_chunks(&room);
+    let damage = |room: &Room| {
+        for blob in room.store.blobs().unwrap() {
+            let path = room.store.blob_path(&blob.digest);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes.iter_mut().skip(1000).step_by(50_000).for_each(|byte| *byte ^= 0x40);
+            fs::write(&path, bytes).unwrap();
+        }
+        room.file("d/35", "changed");
+    };
+    assert_eq!(made_after(&room, damage).len(), 1);
+}
+
 #[test]
 fn everything_that_changes_the_layer_changes_the_key() {
     let mode = |path: &str, mode| {

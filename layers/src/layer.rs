@@ -178,11 +178,6 @@ impl LayerWriter {
         self.finish_noted().map(|written| written.layer)
     }
 
-    /// Does as [`LayerWriter::finish`], and returns the index if it was asked for.
-    pub fn finish_indexed(self) -> Result<(Layer, Option<LayerIndex>), LayerError> {
-        self.finish_noted().map(|written| (written.layer, written.index))
-    }
-
     /// Does as [`LayerWriter::finish`], and returns all that was asked to be noted.
     pub fn finish_noted(self) -> Result<Written, LayerError> {
         let sink = self.tar.finish().map_err(|source| LayerError::Tar { source })?;

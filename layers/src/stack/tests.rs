@@ -10,7 +10,7 @@ use super::{
     ContentError, Contents, Follow, Found, IndexBuilder, IndexError, LayerIndex, Stack, StackError, read_file,
 };
 use crate::compress::Compression;
-use crate::layer::{Layer, LayerWriter};
+use crate::layer::{Layer, LayerWriter, Written};
 use crate::store::{BlobStore, Memory};
 use crate::tar::{Entry, Kind, Reader, Writer, whiteout};
 use crate::tree::apply::{Devices, Options, Ownership, Whiteouts};
@@ -474,7 +474,7 @@ fn written(store: &dyn BlobStore, compression: Compression, items: &[Item]) -> (
     for (entry, content) in items {
         writer.append(entry, &mut &content[..]).unwrap();
     }
-    let (layer, index) = writer.finish_indexed().unwrap();
+    let Written { layer, index, .. } = writer.finish_noted().unwrap();
     (layer, index.unwrap())
 }
 

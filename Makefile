@@ -19,5 +19,6 @@ binary: setup
 demo: binary
 	@scripts/demo $(BINARY)
 
-test: setup
+test:
+	@scripts/setup test
 	@scripts/test

@@ -123,6 +123,9 @@ impl Failure {
             Self::Io { verb, errno: Errno(libc::EPERM), .. } if verb == "unshare" => {
                 Some("RUN needs to be root, with the right to make namespaces (CAP_SYS_ADMIN)")
             }
+            Self::Io { verb, errno: Errno(libc::EINVAL), .. } if verb == "make private" => Some(
+                "the root directory here is no mount point, as in a chroot: bind-mount it onto itself first",
+            ),
             Self::Vanished { .. } => Some("a lack of memory is the usual cause; see the kernel's log"),
             _ => None,
         }
@@ -182,6 +185,13 @@ mod tests {
             Failure::Io { verb: "mount".to_owned(), what: "/proc".to_owned(), errno: Errno(libc::EPERM) };
         let text = serde_json::to_string(&failure).unwrap();
         assert_eq!(serde_json::from_str::<Failure>(&text).unwrap(), failure);
+    }
+
+    #[test]
+    fn a_chroot_that_is_no_mount_point_is_told_what_to_do() {
+        let failure =
+            Failure::Io { verb: "make private".to_owned(), what: "/".to_owned(), errno: Errno(libc::EINVAL) };
+        assert!(failure.hint().unwrap().contains("bind-mount it onto itself"));
     }
 
     #[test]

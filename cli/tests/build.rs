@@ -33,8 +33,11 @@ fn the_same_input_is_the_same_digest_on_emptied_state_and_with_any_number_of_job
         .iter()
         .map(|jobs| {
             let oxbox = Oxbox::new();
+            oxbox.busybox();
             oxbox.dockerfile(
-                "FROM scratch AS a\nCOPY motd /a\nFROM scratch\nCOPY --from=a /a /b\nCOPY motd /c\n",
+                "FROM localhost/busybox AS a\nCOPY motd /a\nRUN mkdir -p /d/e; echo x > /d/e/f; ln /d/e/f /d/g\n\
+                 FROM localhost/busybox AS b\nRUN seq 1000 > /n\n\
+                 FROM localhost/busybox\nCOPY --from=a /d /d\nCOPY --from=b /n /n\nRUN cat /n /d/g > /all; rm /n\n",
             );
             oxbox.ok(["build", "--jobs", jobs, "context"])
         })

@@ -25,4 +25,4 @@ pub mod solve;
 pub use build::{BuildError, DEFAULT_EPOCH, Request, build};
 pub use definition::Definition;
 pub use export::Exported;
-pub use fetch::{Fetch, FetchError, Fetched};
+pub use fetch::{Fetch, FetchError};

@@ -6,10 +6,9 @@
 //!                                              by digest: an index stays what it is, with one platform in it
 //! ```
 
-use std::io;
 use std::sync::Arc;
 
-use oxbox_builder::{Fetch, FetchError, Fetched};
+use oxbox_builder::{Fetch, FetchError};
 use oxbox_copy::client::{Client, CredentialsError};
 use oxbox_copy::endpoint::{AnyDestination, AnySource, Places, Source as _};
 use oxbox_copy::location::{Location, StoreName};
@@ -75,22 +74,12 @@ pub(crate) enum PullError {
     Store(#[from] StoreError),
 }
 
-/// An ADD of a URL.
-#[derive(Debug, thiserror::Error)]
-#[error("downloads are not supported yet")]
-struct NoDownloads;
-
 impl Fetch for Puller<'_> {
     fn base(&self, reference: &Reference, platform: &Platform) -> Result<Descriptor, FetchError> {
         self.have(reference, platform).map_err(|error| FetchError::Image {
             reference: reference.familiar(),
             source: error.into_boxed_dyn_error(),
         })
-    }
-
-    fn url(&self, url: &str, _: &mut dyn io::Write, _: u64) -> Result<Fetched, FetchError> {
-        // The plan refuses it before: this is for the day on which it does not.
-        Err(FetchError::Url { url: url.chars().take(160).collect(), source: Box::new(NoDownloads) })
     }
 }
 

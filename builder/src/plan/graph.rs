@@ -112,13 +112,6 @@ pub enum Source {
         /// Content, expanded unless the delimiter was quoted.
         content: String,
     },
-    /// A URL to download.
-    Url {
-        /// As written.
-        url: String,
-        /// `--checksum`, if given.
-        checksum: Option<String>,
-    },
 }
 
 /// RUN.

@@ -211,7 +211,6 @@ fn size(op: &Op) -> usize {
             let sources = copy.sources.iter().map(|source| match source {
                 Source::Context { pattern, .. } | Source::Vertex { pattern, .. } => pattern.len() + 64,
                 Source::Inline { name, content } => name.len() + content.len() + 64,
-                Source::Url { url, .. } => url.len() + 64,
             });
             sources.sum::<usize>() + copy.destination.len()
         }

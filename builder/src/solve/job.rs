@@ -62,7 +62,6 @@ impl Job<'_> {
             (Source::Inline { name, content }, _) => {
                 inputs.push(Input::Inline { name: name.clone(), content: content.clone() });
             }
-            (Source::Url { url, .. }, _) => return Err(SolveError::Url { url: url.clone() }),
             (Source::Context { name, pattern }, _) => {
                 let context = self.context(name)?;
                 let selected = copy::select(&*context, pattern).map_err(|error| match error {
@@ -149,7 +148,7 @@ impl Job<'_> {
         let epoch = self.workshop.epoch;
         let interrupt = &self.workshop.interrupt;
         let key = planned.key(epoch, self.workshop.threads, interrupt)?;
-        let layer = self.cached_or(&key, |_, mut writer| {
+        let layer = self.cached_or(&key, |mut writer| {
             planned.write(&mut writer, epoch, interrupt)?;
             Ok(writer.finish_noted()?)
         })?;
@@ -160,7 +159,7 @@ impl Job<'_> {
         let workshop = self.workshop;
         let key = run::key(run, &below.layers, workshop.epoch);
         let vertex = self.id;
-        let layer = self.cached_or(&key, |_, writer| {
+        let layer = self.cached_or(&key, |writer| {
             let mut output = |line: &[u8]| workshop.progress.event(Event::Output { vertex, line });
             let mut room = run::Room {
                 store: &*workshop.store,
@@ -178,7 +177,7 @@ impl Job<'_> {
     fn cached_or(
         &mut self,
         key: &Key,
-        make: impl FnOnce(&Self, LayerWriter) -> Result<Written, SolveError>,
+        make: impl FnOnce(LayerWriter) -> Result<Written, SolveError>,
     ) -> Result<Layer, SolveError> {
         if let Some(layer) = self.cached(key)? {
             return Ok(layer);
@@ -193,7 +192,7 @@ impl Job<'_> {
         };
         let writer =
             LayerWriter::splicing(&*workshop.store, compression, workshop.threads.get(), last.as_ref())?;
-        let Written { layer, index, chunks, .. } = make(self, writer.indexed())?;
+        let Written { layer, index, chunks, .. } = make(writer.indexed())?;
         if let Some(index) = index {
             workshop.indexes.put(layer.diff_id, index)?;
         }

@@ -95,8 +95,6 @@ pub enum SolveError {
     Run(#[from] RunError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("cannot download {url:?}: ADD of a URL is not supported yet")]
-    Url { url: String },
 }
 
 impl Workshop<'_> {

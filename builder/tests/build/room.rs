@@ -11,7 +11,7 @@ use oxbox_builder::exec::Interrupt;
 use oxbox_builder::plan::Options;
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::solve::Reuse;
-use oxbox_builder::{BuildError, DEFAULT_EPOCH, Exported, Fetch, FetchError, Fetched, Request, build};
+use oxbox_builder::{BuildError, DEFAULT_EPOCH, Exported, Fetch, FetchError, Request, build};
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::Image;
 use oxbox_layers::oci::{Descriptor, Platform, Reference};
@@ -27,10 +27,6 @@ impl Fetch for Local<'_> {
         let found = self.0.resolve(&reference.to_string()).unwrap();
         let missing = || FetchError::Image { reference: reference.familiar(), source: "not here".into() };
         found.ok_or_else(missing)
-    }
-
-    fn url(&self, url: &str, _into: &mut dyn std::io::Write, _max: u64) -> Result<Fetched, FetchError> {
-        Err(FetchError::Url { url: url.to_owned(), source: "no network in tests".into() })
     }
 }
 

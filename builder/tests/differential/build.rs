@@ -11,7 +11,7 @@ use oxbox_builder::exec::Interrupt;
 use oxbox_builder::plan::Options;
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::solve::Reuse;
-use oxbox_builder::{DEFAULT_EPOCH, Fetch, FetchError, Fetched, Request, build};
+use oxbox_builder::{DEFAULT_EPOCH, Fetch, FetchError, Request, build};
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::Image;
 use oxbox_layers::layer::Layer;
@@ -178,10 +178,6 @@ struct Local<'a>(&'a Layout);
 impl Fetch for Local<'_> {
     fn base(&self, reference: &Reference, _platform: &Platform) -> Result<Descriptor, FetchError> {
         Ok(self.0.resolve(&reference.to_string()).unwrap().expect("the base was made"))
-    }
-
-    fn url(&self, url: &str, _into: &mut dyn std::io::Write, _max: u64) -> Result<Fetched, FetchError> {
-        Err(FetchError::Url { url: url.to_owned(), source: "no network in tests".into() })
     }
 }
 

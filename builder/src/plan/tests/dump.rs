@@ -69,7 +69,6 @@ fn describe_copy(text: &mut String, copy: &Copy) {
             }
             Source::Vertex { vertex, pattern } => writeln!(text, "  from {} {pattern:?}", name(*vertex)),
             Source::Inline { name, content } => writeln!(text, "  inline {name} {content:?}"),
-            Source::Url { url, .. } => writeln!(text, "  url {url:?}"),
         };
     }
     if let Some(owner) = &copy.chown {

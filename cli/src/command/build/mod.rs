@@ -1,0 +1,196 @@
+//! `oxbox build`: an image from a Dockerfile.
+
+mod caching;
+mod inputs;
+mod outputs;
+mod sandbox;
+
+use std::sync::Arc;
+
+use clap::Args;
+use oxbox_builder::plan;
+use oxbox_builder::{Exported, Request, exec};
+use oxbox_layers::compress::CompressionError;
+use oxbox_layers::oci::{Digest, Reference};
+use oxbox_layers::store::Layout;
+use serde::Serialize;
+
+use super::call::{Call, Question};
+use crate::args::{Output, State};
+use crate::fetch::Puller;
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::registries::{Login, Registry};
+use crate::settings::{Look, Root, Settings};
+use crate::{output, progress, runtime};
+use caching::Caching;
+use inputs::Inputs;
+use outputs::Outputs;
+use sandbox::Sandbox;
+
+/// Options of `oxbox build`.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    inputs: Inputs,
+    #[command(flatten)]
+    outputs: Outputs,
+    #[command(flatten)]
+    caching: Caching,
+    #[command(flatten)]
+    sandbox: Sandbox,
+    /// Check the Dockerfile and build nothing: --call=check.
+    #[arg(long, conflicts_with = "call")]
+    check: bool,
+    /// What to do instead of building: check, outline (what a build can be given) or targets (what can be built).
+    #[arg(long, value_name = "METHOD[,format=text|json|sarif]")]
+    call: Option<Call>,
+    /// Print nothing but the result.
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    registry: Registry,
+    #[command(flatten)]
+    login: Login,
+    #[command(flatten)]
+    state: State,
+}
+
+/// An option of a build that makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OptionError {
+    /// The level is none of the format's.
+    #[error("--compression-level cannot be used")]
+    Compression(#[from] CompressionError),
+    /// A pair has no name or no equals sign.
+    #[error("--{option} {text:?} is not {form}")]
+    Pair {
+        /// Which option.
+        option: &'static str,
+        /// What it was given, cut.
+        text: String,
+        /// What it wants.
+        form: &'static str,
+    },
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Built {
+    digest: Digest,
+    /// Digest of the config: what other tools call the image id.
+    config: Digest,
+    names: Vec<String>,
+}
+
+/// Builds, and prints the digest.
+pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
+    let root = Root::of(&options.state)?;
+    let plan = options.plan()?;
+    if let Some(question) = options.question(&plan) {
+        return question.answer(&root);
+    }
+    let names = options.outputs.names()?;
+    let request = options.request(&root, plan, &names)?;
+    let look = if options.quiet { Look::Nothing } else { settings.look };
+    let exported = build(options, &request, &root, look)?;
+    if names.is_empty() {
+        // Listed all the same, until it is pruned.
+        request.store.update(|entries| entries.add(&exported.manifest))?;
+    }
+    let digest = exported.manifest.digest;
+    if let Some(path) = &options.outputs.iidfile {
+        output::file(path, digest.to_string().as_bytes())?;
+    }
+    let names = names.iter().map(Reference::familiar).collect();
+    match options.output.json {
+        true => output::json(&Built { digest, config: exported.config.digest, names })?,
+        false => output::line(&digest.to_string())?,
+    }
+    Ok(())
+}
+
+fn build(options: &Build, request: &Request, root: &Root, look: Look) -> anyhow::Result<Exported> {
+    let (signals, runtime) = (Interrupt::watch()?, runtime::start()?);
+    let programs = exec::Interrupt::new();
+    runtime.spawn(pass_on(signals.clone(), programs.clone()));
+    let fetch = Puller {
+        store: Arc::clone(&request.store),
+        root,
+        registry: &options.registry,
+        login: &options.login,
+        pull: options.inputs.pull,
+        look,
+        runtime,
+        interrupt: signals.clone(),
+    };
+    let progress = progress::of_build(look);
+    match oxbox_builder::build(request, &fetch, &*progress, &programs) {
+        // Whatever it failed with, a signal is why.
+        Err(_) if signals.has_happened() => Err(Interrupted.into()),
+        built => Ok(built?),
+    }
+}
+
+/// Has the programs of RUN end once a signal has come.
+async fn pass_on(signals: Interrupt, programs: exec::Interrupt) {
+    /// SIGTERM, whichever signal it was: to programs it means the same.
+    const TERMINATE: u8 = 15;
+    signals.happened().await;
+    programs.send(TERMINATE);
+}
+
+impl Build {
+    /// Returns what is asked about the Dockerfile, unless it is to be built.
+    fn question<'q>(&'q self, plan: &'q plan::Options) -> Option<Question<'q>> {
+        let call = if self.check { Call::CHECK } else { self.call? };
+        let (method, format) = call.of(self.output)?;
+        Some(Question {
+            method,
+            format,
+            context: &self.inputs.context,
+            dockerfile: self.inputs.file.as_deref(),
+            ignore: self.inputs.ignorefile.as_deref(),
+            options: plan,
+        })
+    }
+
+    fn plan(&self) -> Result<plan::Options, OptionError> {
+        let inputs = &self.inputs;
+        Ok(plan::Options {
+            target: inputs.target.clone(),
+            build_args: inputs.build_args(),
+            labels: self.outputs.labels()?,
+            platform: inputs.platform.clone(),
+            network: self.sandbox.network(),
+            contexts: inputs.contexts()?.into_keys().collect(),
+            ..plan::Options::default()
+        })
+    }
+
+    fn request(&self, root: &Root, options: plan::Options, names: &[Reference]) -> anyhow::Result<Request> {
+        let inputs = &self.inputs;
+        Ok(Request {
+            compression: self.outputs.compression()?,
+            state: root.path().to_owned(),
+            store: Arc::new(Layout::create(root.store())?),
+            context: inputs.context.clone(),
+            contexts: inputs.contexts()?,
+            dockerfile: inputs.file.clone(),
+            ignore: inputs.ignorefile.clone(),
+            options,
+            names: names.to_owned(),
+            epoch: self.outputs.epoch(),
+            reuse: self.caching.reuse(),
+            jobs: self.caching.jobs(),
+        })
+    }
+}
+
+fn pair(option: &'static str, text: &str, form: &'static str) -> Result<(String, String), OptionError> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(OptionError::Pair { option, text: text.chars().take(160).collect(), form }),
+    }
+}

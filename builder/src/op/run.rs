@@ -94,6 +94,8 @@ pub fn key(run: &Run, below: &[Layer], epoch: i64) -> Key {
     hasher.field("below", chain_id.unwrap_or_default()).field("epoch", epoch.to_le_bytes());
     hasher.list("args", run.args.iter()).list("env", env.into_iter());
     hasher.field("cwd", &run.cwd).field("user", &run.user).field("network", network);
+    // Even with nothing below: the same words mean another program elsewhere.
+    hasher.field("platform", run.platform.to_string());
     for file in &run.files {
         hasher.field("file", &file.name).field("content", &file.content);
     }

@@ -1,7 +1,7 @@
 //! COPY and ADD.
 
 use super::error::{PlanError, PlanErrorKind};
-use super::graph::{Copy, CopyInstruction, Image, Op, Source, Vertex, VertexId};
+use super::graph::{Copy, CopyInstruction, Image, Op, Placing, Source, Unpack, Vertex, VertexId};
 use super::lower::Planner;
 use super::mode::{Mode, ModeError};
 use super::path;
@@ -133,6 +133,13 @@ impl Planner<'_> {
             chown,
             chmod: mode,
             instruction: files.instruction,
+            exclude: Vec::new(),
+            placing: Placing::Name,
+            unpack: match files.instruction {
+                CopyInstruction::Add => Unpack::Local,
+                CopyInstruction::Copy => Unpack::Nothing,
+            },
+            names: None,
         };
         let title = self.expanded_text(state, step);
         let vertex = self.vertex(state, step, Op::Copy(op), title)?;

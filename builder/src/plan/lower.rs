@@ -212,13 +212,15 @@ fn size(op: &Op) -> usize {
                 Source::Context { pattern, .. } | Source::Vertex { pattern, .. } => pattern.len() + 64,
                 Source::Inline { name, content } => name.len() + content.len() + 64,
             });
-            sources.sum::<usize>() + copy.destination.len()
+            sources.sum::<usize>() + copy.destination.len() + strings(&copy.exclude)
         }
         Op::Run(run) => {
             strings(&run.args) + strings(&run.env) + strings(&run.env_outside_key) + run.cwd.len()
         }
         Op::Workdir(workdir) => workdir.path.len(),
-        Op::Image(_) | Op::Scratch => 0,
+        Op::Http(http) => http.url.len() + http.name.len(),
+        Op::Git(git) => git.remote.len(),
+        Op::Image(_) | Op::Local(_) | Op::Merge(_) | Op::Scratch => 0,
     };
     bytes + 256
 }

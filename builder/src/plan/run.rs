@@ -2,7 +2,7 @@
 
 use super::arguments;
 use super::error::{PlanError, PlanErrorKind};
-use super::graph::{Network, Op, Run, RunFile};
+use super::graph::{self, Network, Op, Run, RunFile};
 use super::history;
 use super::lower::{Planner, title_text};
 use super::state::State;
@@ -38,6 +38,9 @@ impl Planner<'_> {
             user: state.user().to_owned(),
             network,
             files,
+            mounts: Vec::new(),
+            security: graph::Security::Sandbox,
+            platform: state.platform.clone(),
         };
         let vertex = self.vertex(state, step, Op::Run(op), title(step, run))?;
         self.record(state, step, line, Some(vertex))

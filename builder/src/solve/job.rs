@@ -37,13 +37,14 @@ impl Job<'_> {
     pub(super) fn copy(&mut self, copy: &graph::Copy, inputs: &[Arc<Solved>]) -> Result<Solved, SolveError> {
         let (below, others) = inputs.split_first().expect("because a copy stands on something");
         let mut others = others.iter();
+        let names = copy.names.and_then(|_| others.next()).unwrap_or(below);
         let mut sources = Vec::new();
         for source in &copy.sources {
             let other = matches!(source, Source::Vertex { .. }).then(|| others.next()).flatten();
             self.source(copy, source, other, &mut sources)?;
         }
         let rules = Rules {
-            owner: copy.chown.as_deref().map(|text| self.workshop.owner(text, below)).transpose()?,
+            owner: copy.chown.as_deref().map(|text| self.workshop.owner(text, names)).transpose()?,
             mode: copy.chmod.clone(),
         };
         let mut planned = copy::plan(&self.workshop.tree(below)?, sources, &copy.destination, rules)?;

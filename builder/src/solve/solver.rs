@@ -89,6 +89,8 @@ pub enum SolveError {
     Layer(#[from] LayerError),
     #[error("the build was interrupted")]
     Interrupted,
+    #[error("{title} cannot be made yet")]
+    NotSupported { title: String },
     #[error("there is no build context {name:?}")]
     NoContext { name: String },
     #[error(transparent)]
@@ -106,11 +108,15 @@ impl Workshop<'_> {
         let began = Instant::now();
         let title = vertex.title.as_str();
         // What a stage stands on is neither made nor remembered here.
-        let is_base = matches!(vertex.op, Op::Scratch | Op::Image(_));
+        let is_base = matches!(vertex.op, Op::Scratch | Op::Image(_) | Op::Merge(_));
         let mut job = Job { workshop: self, id, vertex, cached: !is_base };
         let solved = match &vertex.op {
             Op::Scratch => Ok(Solved::of(Vec::new())),
             Op::Image(image) => self.image(image),
+            Op::Merge(_) => Ok(inputs[0].on_top(&inputs[1])),
+            Op::Git(_) | Op::Http(_) | Op::Local(_) => {
+                Err(SolveError::NotSupported { title: title.to_owned() })
+            }
             Op::Workdir(workdir) => job.workdir(workdir, &inputs[0]),
             Op::Copy(copy) => job.copy(copy, inputs),
             Op::Run(run) => job.run(run, &inputs[0]),
@@ -171,6 +177,12 @@ impl Solved {
 
     fn of(layers: Vec<Layer>) -> Self {
         Self { layers: Arc::new(layers), has_own_layer: false, stack: OnceLock::new() }
+    }
+
+    /// Puts the layers of a vertex that stands on nothing on top.
+    fn on_top(&self, above: &Self) -> Self {
+        let layers = self.layers.iter().chain(&*above.layers).cloned().collect();
+        Self { layers: Arc::new(layers), has_own_layer: above.has_own_layer, stack: OnceLock::new() }
     }
 
     pub(super) fn with(&self, layer: Layer) -> Self {

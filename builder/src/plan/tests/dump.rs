@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use oxbox_layers::oci::Config;
 
-use super::super::graph::{Copy, HistoryLine, Run, Source, VertexId};
+use super::super::graph::{Copy, HistoryLine, Placing, Run, Source, Unpack, VertexId};
 use super::super::{Op, Plan, Vertex};
 
 /// Returns the plan as text.
@@ -42,6 +42,18 @@ fn describe(text: &mut String, place: usize, vertex: &Vertex) {
             let _ =
                 writeln!(text, "  on {} mkdir {} for {:?}", name(workdir.below), workdir.path, workdir.user);
         }
+        Op::Git(git) => {
+            let _ = writeln!(text, "  {git:?}");
+        }
+        Op::Http(http) => {
+            let _ = writeln!(text, "  {http:?}");
+        }
+        Op::Local(local) => {
+            let _ = writeln!(text, "  context {}", local.name);
+        }
+        Op::Merge(merge) => {
+            let _ = writeln!(text, "  on {} layers of {}", name(merge.below), name(merge.above));
+        }
         Op::Run(run) => describe_run(text, run),
         Op::Copy(copy) => describe_copy(text, copy),
     }
@@ -53,6 +65,9 @@ fn describe_run(text: &mut String, run: &Run) {
     for variable in &run.env {
         let outside = run.env_outside_key.iter().any(|name| variable.starts_with(&format!("{name}=")));
         let _ = writeln!(text, "  env {variable:?}{}", if outside { " outside the key" } else { "" });
+    }
+    for mount in &run.mounts {
+        let _ = writeln!(text, "  mount {mount:?}");
     }
     for file in &run.files {
         let _ = writeln!(text, "  file {} {:?}", file.name, file.content);
@@ -73,6 +88,18 @@ fn describe_copy(text: &mut String, copy: &Copy) {
     }
     if let Some(owner) = &copy.chown {
         let _ = writeln!(text, "  chown {owner}");
+    }
+    if let Some(vertex) = copy.names {
+        let _ = writeln!(text, "  names of {}", name(vertex));
+    }
+    if !copy.exclude.is_empty() {
+        let _ = writeln!(text, "  exclude {:?}", copy.exclude);
+    }
+    if copy.placing == Placing::Path {
+        let _ = writeln!(text, "  under their paths");
+    }
+    if copy.unpack == Unpack::Everything {
+        let _ = writeln!(text, "  unpack everything");
     }
     if let Some(mode) = &copy.chmod {
         let _ = writeln!(text, "  chmod {mode}");

@@ -10,9 +10,15 @@
 //! operation needs is data on it: nobody asks an operation questions. Everything here is expanded:
 //! no variable is left.
 
+mod copy;
+mod remote;
+mod run;
+
 use oxbox_layers::oci::{Config, Descriptor};
 
-use super::mode::Mode;
+pub use copy::{Copy, CopyInstruction, Placing, Source, Unpack};
+pub use remote::{Git, Http, Local};
+pub use run::{Mount, MountFiles, MountTree, Network, Run, RunFile, Security};
 
 /// Place of a vertex in [`Graph::vertices`]. A vertex only names earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,8 +49,16 @@ pub struct Vertex {
 pub enum Op {
     /// Files from a context, a vertex or the Dockerfile itself, and archives unpacked.
     Copy(Copy),
+    /// A commit of a git repository.
+    Git(Git),
+    /// A file from an HTTP server.
+    Http(Http),
     /// The layers of a base image.
     Image(Image),
+    /// The files of a named context.
+    Local(Local),
+    /// One vertex's layer on top of another's: COPY `--link`.
+    Merge(Merge),
     /// A command.
     Run(Run),
     /// Nothing at all.
@@ -62,96 +76,14 @@ pub struct Image {
     pub manifest: Descriptor,
 }
 
-/// COPY and ADD.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Copy {
-    /// What it stands on.
-    pub below: VertexId,
-    /// What is copied, in order.
-    pub sources: Vec<Source>,
-    /// Destination as written but absolute: WORKDIR joined. A trailing slash is kept: it says "into".
-    pub destination: String,
-    /// `--chown`: `user[:group]`, names or numbers.
-    pub chown: Option<String>,
-    /// `--chmod`.
-    pub chmod: Option<Mode>,
-    /// Which instruction it was.
-    pub instruction: CopyInstruction,
-}
-
-/// Which of the two instructions a [`Copy`](struct@Copy) was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CopyInstruction {
-    /// Unpacks local archives, downloads URLs.
-    Add,
-    /// Copies bytes as they are.
-    Copy,
-}
-
-/// Where one source of a [`Copy`](struct@Copy) comes from.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Source {
-    /// Paths or patterns of the build context, or of a named one.
-    Context {
-        /// `None` is the main context.
-        name: Option<String>,
-        /// Pattern as written.
-        pattern: String,
-    },
-    /// Paths or patterns of another vertex's filesystem.
-    Vertex {
-        /// Which vertex.
-        vertex: VertexId,
-        /// Pattern as written.
-        pattern: String,
-    },
-    /// A heredoc: a file that the Dockerfile holds.
-    Inline {
-        /// File name: the heredoc's delimiter.
-        name: String,
-        /// Content, expanded unless the delimiter was quoted.
-        content: String,
-    },
-}
-
-/// RUN.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Run {
-    /// What it stands on.
-    pub below: VertexId,
-    /// What is executed: the shell and its line, or the exec form.
-    pub args: Vec<String>,
-    /// `NAME=value`: the image's environment and the ARGs in scope.
-    pub env: Vec<String>,
-    /// Names in `env` that must not decide about the cache: proxies that no ARG declares.
-    pub env_outside_key: Vec<String>,
-    /// Where it runs, absolute.
-    pub cwd: String,
-    /// `user[:group]`; empty for root.
-    pub user: String,
-    /// Which network it has.
-    pub network: Network,
-    /// Files that exist only while it runs: heredocs with a `#!` line, at `/dev/pipes/<name>`.
-    pub files: Vec<RunFile>,
-}
-
-/// A file that a RUN sees and the layer does not.
+/// One vertex's own layers on top of another vertex, unseen by each other: COPY `--link`, whose files
+/// are laid out on nothing, so that they are made at any time and outlive a change of what is below.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunFile {
-    /// Name below `/dev/pipes`.
-    pub name: String,
-    /// Content; the mode is 0755.
-    pub content: String,
-}
-
-/// Networks of a RUN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Network {
-    /// The host's.
-    #[default]
-    Host,
-    /// Loopback alone.
-    None,
+pub struct Merge {
+    /// What it stands on.
+    pub below: VertexId,
+    /// Whose own layers are put on top: a vertex that stands on [`Op::Scratch`].
+    pub above: VertexId,
 }
 
 /// WORKDIR: `mkdir -p`.
@@ -190,20 +122,28 @@ impl Op {
     pub fn below(&self) -> Option<VertexId> {
         match self {
             Self::Copy(copy) => Some(copy.below),
+            Self::Merge(merge) => Some(merge.below),
             Self::Run(run) => Some(run.below),
             Self::Workdir(workdir) => Some(workdir.below),
-            Self::Image(_) | Self::Scratch => None,
+            Self::Git(_) | Self::Http(_) | Self::Image(_) | Self::Local(_) | Self::Scratch => None,
         }
     }
 
-    /// Returns every vertex that must be made first.
+    /// Returns every vertex that must be made first: what it stands on, then the others in the order in
+    /// which its fields name them.
     pub fn inputs(&self) -> Vec<VertexId> {
         let mut inputs: Vec<VertexId> = self.below().into_iter().collect();
-        if let Self::Copy(copy) = self {
-            inputs.extend(copy.sources.iter().filter_map(|source| match source {
-                Source::Vertex { vertex, .. } => Some(*vertex),
-                _ => None,
-            }));
+        match self {
+            Self::Copy(copy) => {
+                inputs.extend(copy.names);
+                inputs.extend(copy.sources.iter().filter_map(|source| match source {
+                    Source::Vertex { vertex, .. } => Some(*vertex),
+                    Source::Context { .. } | Source::Inline { .. } => None,
+                }));
+            }
+            Self::Merge(merge) => inputs.push(merge.above),
+            Self::Run(run) => inputs.extend(run.mounts.iter().filter_map(Mount::vertex)),
+            _ => {}
         }
         inputs
     }

@@ -8,9 +8,10 @@
 //!
 //! A stack answers what a COPY asks of its base: where a destination's links lead, whether a directory
 //! is there, who `--chown` means, and what `--from` has to copy. `index.rs` reads one layer, `merge.rs`
-//! puts it onto the others, `contents.rs` gets at the files.
+//! puts it onto the others, `contents.rs` gets at the files, `flat.rs` makes one layer of several.
 
 mod contents;
+mod flat;
 mod index;
 mod merge;
 mod pack;
@@ -25,6 +26,7 @@ use crate::tar::{Entry, Kind, whiteout};
 use tree::{Node, Tree};
 
 pub use contents::{Content, ContentError, Contents, read_file};
+pub use flat::{Flat, FlatError};
 pub use index::{IndexBuilder, IndexError, IndexTooLarge, Indexed, LayerIndex};
 
 /// Layers merged into one tree.

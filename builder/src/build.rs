@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oxbox_layers::compress::Compression;
-use oxbox_layers::image::{Image, ImageError};
+use oxbox_layers::image::Image;
 use oxbox_layers::oci::{Config, Platform, Reference};
 use oxbox_layers::store::{BlobStore, Layout, StoreError};
 
@@ -15,7 +15,9 @@ use crate::context::{Directory, Ignore, TreeError};
 use crate::definition::Definition;
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
-use crate::export::{Exported, export};
+use crate::export::files::{self, Files};
+use crate::export::form::Form;
+use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
 use crate::lint::{self, Checked, Rule};
 use crate::plan::{self, Base, Bases, Graph, Plan, PlanErrorKind};
@@ -44,16 +46,37 @@ pub struct Request {
     pub ignore: Option<PathBuf>,
     /// What the plan depends on.
     pub options: plan::Options,
-    /// Names that the image gets in the store.
+    /// Names that the image of the first form gets in the store.
     pub names: Vec<Reference>,
-    /// How exported layers are compressed.
-    pub compression: Compression,
-    /// Latest time of a file in a new layer, in seconds since 1970.
-    pub epoch: i64,
+    /// What images are made like; one of each. Layers are made as the first one wants them.
+    pub forms: Vec<Form>,
+    /// Where the result's files go, if anywhere.
+    pub files: Vec<Files>,
+    /// What becomes of times.
+    pub times: Times,
     /// Whether the cache answers.
     pub reuse: Reuse,
     /// How many vertices are made at once.
     pub jobs: NonZero<usize>,
+}
+
+/// What becomes of the times of new layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// None is later than this, in seconds since 1970; and this is when the image was made.
+    Cut(i64),
+    /// They are what they are: the same inputs do not make the same image again.
+    Keep,
+}
+
+impl Times {
+    /// The latest time that an entry of a new layer may carry.
+    fn epoch(self) -> i64 {
+        match self {
+            Self::Cut(epoch) => epoch,
+            Self::Keep => i64::MAX,
+        }
+    }
 }
 
 /// Why a build fails.
@@ -74,7 +97,7 @@ pub enum BuildError {
     #[error("{rendered}")]
     Dockerfile { rendered: String },
     #[error("cannot write the image")]
-    Export { source: ImageError },
+    Export { source: ExportError },
     #[error(transparent)]
     Find(#[from] FindError),
     #[error(transparent)]
@@ -94,13 +117,14 @@ pub enum BuildError {
 
 /// Builds an image.
 ///
-/// Blocks until it is in the store under all its names, or nothing is named.
+/// Blocks until it is in the store, or nothing is named. Returns the images, one of each form; those
+/// without a name may be swept once the request's store is closed.
 pub fn build(
     request: &Request,
     fetch: &dyn Fetch,
     progress: &dyn Progress,
     interrupt: &Interrupt,
-) -> Result<Exported, BuildError> {
+) -> Result<Vec<Exported>, BuildError> {
     let definition =
         Definition::read(&request.context, request.dockerfile.as_deref(), request.ignore.as_deref())?;
     let plan = read_plan(&definition, request, fetch, progress)?;
@@ -110,14 +134,32 @@ pub fn build(
     if interrupt.is_sent() {
         return Err(BuildError::Interrupted);
     }
-    let exported = export(&*workshop.store, &plan, &solved, request.epoch)
-        .map_err(|source| BuildError::Export { source })?;
-    request.store.update(|entries| {
-        for name in &request.names {
-            entries.tag(&name.to_string(), &exported.manifest);
-        }
-    })?;
-    Ok(exported)
+    let images = write(&workshop, &plan, &solved, request).map_err(|source| BuildError::Export { source })?;
+    if let Some(first) = images.first().filter(|_| !request.names.is_empty()) {
+        request.store.update(|entries| {
+            for name in &request.names {
+                entries.tag(&name.to_string(), &first.manifest);
+            }
+        })?;
+    }
+    Ok(images)
+}
+
+/// Writes all that is wanted of the result.
+fn write(
+    workshop: &Workshop<'_>,
+    plan: &Plan,
+    solved: &[Arc<Solved>],
+    request: &Request,
+) -> Result<Vec<Exported>, ExportError> {
+    let created = match request.times {
+        Times::Cut(epoch) => epoch,
+        Times::Keep => workshop.now,
+    };
+    for files in &request.files {
+        files::write(workshop, &solved[plan.result.vertex.0].layers, files)?;
+    }
+    request.forms.iter().map(|form| export(workshop, plan, solved, created, form)).collect()
 }
 
 /// Plans the Dockerfile, and checks it while its base images are at hand.
@@ -218,9 +260,9 @@ fn workshop<'a>(
         snapshots: Box::new(snapshots),
         contexts,
         spool,
-        compression: request.compression,
+        compression: request.forms.first().map_or(Compression::None, |form| form.compression),
         threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
-        epoch: request.epoch,
+        epoch: request.times.epoch(),
         reuse: request.reuse,
         now: jiff::Timestamp::now().as_second(),
         interrupt: interrupt.clone(),

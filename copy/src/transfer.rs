@@ -214,7 +214,7 @@ impl<S: Source + 'static, D: Destination + 'static> Job<S, D> {
         if self.destination.has_blob(blob).await? {
             return Ok(Outcome::Present);
         }
-        if let Some(origin) = self.source.origin()
+        if let Some(origin) = self.source.origin(blob)
             && self.destination.mount(blob, &origin).await?
         {
             return Ok(Outcome::Mounted);

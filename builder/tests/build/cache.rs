@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 
+use oxbox_builder::build::Times;
+use oxbox_builder::export::form::Form;
 use oxbox_builder::solve::Reuse;
 use oxbox_builder::{BuildError, Request};
 use oxbox_layers::compress::Compression;
@@ -211,7 +213,7 @@ fn heredocs_archives_owners_by_name_and_the_epoch_are_part_of_the_key() {
     );
 
     let (first, _) = built(&room, &room.request("localhost/x"));
-    let later = Request { epoch: 1_000_000_000, ..room.request("localhost/x") };
+    let later = Request { times: Times::Cut(1_000_000_000), ..room.request("localhost/x") };
     assert_ne!(built(&room, &later).0, first);
 }
 
@@ -220,7 +222,7 @@ fn the_level_of_compression_shows_as_without_a_cache() {
     let room = Room::new();
     room.file("f", "text ".repeat(100_000)).file("Dockerfile", "FROM scratch\nCOPY f /f\n");
     let request = |level, reuse| Request {
-        compression: Compression::Gzip { level },
+        forms: vec![Form::plain(Compression::Gzip { level })],
         reuse,
         ..room.request("localhost/x")
     };

@@ -19,6 +19,7 @@ use std::num::NonZero;
 use std::path::Path;
 
 use oxbox_builder::Request;
+use oxbox_builder::export::form::Form;
 use oxbox_builder::solve::Reuse;
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::Image;
@@ -157,7 +158,7 @@ fn an_image_on_one_of_dockers_is_an_oci_image_of_the_same_layers() {
     room.file("a", "a");
     for compression in [Compression::default(), Compression::ZSTD] {
         room.file("Dockerfile", "FROM localhost/docker\nCOPY --chown=app a /a\n");
-        let request = Request { compression, ..room.request("localhost/test") };
+        let request = Request { forms: vec![Form::plain(compression)], ..room.request("localhost/test") };
         let exported = room.run(&request).0.unwrap();
         let faults = validate(&*room.store, &exported.manifest).faults;
         assert!(faults.is_empty(), "{faults:?}");

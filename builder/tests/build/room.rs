@@ -7,7 +7,9 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use oxbox_builder::build::Times;
 use oxbox_builder::exec::Interrupt;
+use oxbox_builder::export::form::Form;
 use oxbox_builder::plan::Options;
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::solve::Reuse;
@@ -106,8 +108,9 @@ impl Room {
             ignore: None,
             options: Options::default(),
             names: vec![name.parse::<Reference>().unwrap().or_latest()],
-            compression: Compression::default(),
-            epoch: DEFAULT_EPOCH,
+            forms: vec![Form::plain(Compression::default())],
+            files: Vec::new(),
+            times: Times::Cut(DEFAULT_EPOCH),
             reuse: Reuse::Allowed,
             jobs: NonZero::new(2).unwrap(),
         }
@@ -116,6 +119,7 @@ impl Room {
     pub(crate) fn run(&self, request: &Request) -> (Result<Exported, BuildError>, Vec<String>) {
         let heard = Heard::default();
         let result = build(request, &Local(&self.store), &heard, &Interrupt::new());
+        let result = result.map(|mut images| images.remove(0));
         (result, heard.0.into_inner().unwrap())
     }
 
@@ -123,7 +127,7 @@ impl Room {
     pub(crate) fn run_interrupted(&self, request: &Request) -> Result<Exported, BuildError> {
         let interrupt = Interrupt::new();
         interrupt.send(15);
-        build(request, &Local(&self.store), &Heard::default(), &interrupt)
+        build(request, &Local(&self.store), &Heard::default(), &interrupt).map(|mut images| images.remove(0))
     }
 
     pub(crate) fn build(&self, dockerfile: &str) -> Image {

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use oxbox_builder::build::Times;
 use oxbox_builder::exec::Interrupt;
+use oxbox_builder::export::form::Form;
 use oxbox_builder::plan::Options;
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::solve::Reuse;
@@ -66,13 +68,14 @@ impl Base {
             ignore: None,
             options: Options::default(),
             names: Vec::new(),
-            compression: Compression::None,
-            epoch: DEFAULT_EPOCH,
+            forms: vec![Form::plain(Compression::None)],
+            files: Vec::new(),
+            times: Times::Cut(DEFAULT_EPOCH),
             reuse: Reuse::Allowed,
             jobs: NonZero::new(2).unwrap(),
         };
         let built = match build(&request, &Local(&self.store), &Silent, &Interrupt::new()) {
-            Ok(built) => built,
+            Ok(mut built) => built.remove(0),
             Err(error) => return Outcome::Failed(causes(&error)),
         };
         let faults = validate(&*self.store, &built.manifest).faults;

@@ -141,8 +141,8 @@ impl Source for AnySource {
         each!(self, source => source.referrers(digest).await)
     }
 
-    fn origin(&self) -> Option<Origin> {
-        each!(self, source => source.origin())
+    fn origin(&self, blob: &Descriptor) -> Option<Origin> {
+        each!(self, source => source.origin(blob))
     }
 }
 

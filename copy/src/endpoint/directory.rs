@@ -106,7 +106,7 @@ impl Source for DirectorySource {
         Ok(Vec::new())
     }
 
-    fn origin(&self) -> Option<Origin> {
+    fn origin(&self, _blob: &Descriptor) -> Option<Origin> {
         None
     }
 }

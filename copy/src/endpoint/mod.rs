@@ -68,8 +68,8 @@ pub trait Source: Send + Sync {
         digest: &Digest,
     ) -> impl Future<Output = Result<Vec<Descriptor>, EndpointError>> + Send;
 
-    /// Returns the repository that blobs could be mounted from; `None` for places that are no registry.
-    fn origin(&self) -> Option<Origin>;
+    /// Returns the repository that a blob could be mounted from; `None` if no registry has it.
+    fn origin(&self, blob: &Descriptor) -> Option<Origin>;
 }
 
 /// A place to write one image to. Shared by all tasks of a transfer; dropped before

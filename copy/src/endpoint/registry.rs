@@ -95,7 +95,7 @@ impl Source for RegistrySource {
         referrers.map_err(|error| failed(Subject::Referrers(*digest), &self.place, error))
     }
 
-    fn origin(&self) -> Option<Origin> {
+    fn origin(&self, _blob: &Descriptor) -> Option<Origin> {
         let (registry, repository) = (self.repository.domain().to_owned(), self.repository.path().to_owned());
         Some(Origin { registry, repository })
     }

@@ -108,7 +108,7 @@ impl Source for Here {
         Ok(self.referrers.get(digest).cloned().unwrap_or_default())
     }
 
-    fn origin(&self) -> Option<Origin> {
+    fn origin(&self, _blob: &Descriptor) -> Option<Origin> {
         self.origin.clone()
     }
 }

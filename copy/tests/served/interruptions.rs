@@ -78,8 +78,8 @@ impl Source for Pausing {
         self.inner.referrers(digest).await
     }
 
-    fn origin(&self) -> Option<Origin> {
-        self.inner.origin()
+    fn origin(&self, blob: &Descriptor) -> Option<Origin> {
+        self.inner.origin(blob)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What goes into a build: contexts, the Dockerfile, arguments, base images.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use oxbox_layers::oci::Platform;
@@ -24,6 +24,9 @@ pub(super) struct Inputs {
     /// A value for an ARG; a bare name takes it from the environment.
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
+    /// Values for ARGs from a file: NAME=VALUE lines, # begins a comment; --build-arg wins.
+    #[arg(long, value_name = "FILE")]
+    build_arg_file: Vec<PathBuf>,
     /// Another context: NAME=DIR.
     #[arg(long, value_name = "NAME=DIR")]
     build_context: Vec<String>,
@@ -40,12 +43,17 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// A bare name that the environment does not have is as good as not given.
-    pub(super) fn build_args(&self) -> BTreeMap<String, String> {
-        let value = |text: &String| match text.split_once('=') {
+    pub(super) fn build_args(&self) -> Result<BTreeMap<String, String>, OptionError> {
+        let value = |text: &str| match text.split_once('=') {
             Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-            None => Some((text.clone(), std::env::var(text).ok()?)),
+            None => Some((text.to_owned(), std::env::var(text).ok()?)),
         };
-        self.build_arg.iter().filter_map(value).collect()
+        let mut args = BTreeMap::new();
+        for path in &self.build_arg_file {
+            args.extend(lines(path)?.iter().filter_map(|line| value(line)));
+        }
+        args.extend(self.build_arg.iter().filter_map(|text| value(text)));
+        Ok(args)
     }
 
     pub(super) fn contexts(&self) -> Result<BTreeMap<String, PathBuf>, OptionError> {
@@ -55,4 +63,22 @@ impl Inputs {
         };
         self.build_context.iter().map(folder).collect()
     }
+}
+
+/// Returns the lines of a file of arguments, without comments and blank ones.
+fn lines(path: &Path) -> Result<Vec<String>, OptionError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| OptionError::ArgumentFile { path: path.to_owned(), source })?;
+    let mut lines = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if line.starts_with('=') {
+            return Err(OptionError::ArgumentLine { path: path.to_owned(), line: number + 1 });
+        }
+        lines.push(line.to_owned());
+    }
+    Ok(lines)
 }

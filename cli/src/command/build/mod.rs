@@ -1,10 +1,14 @@
 //! `oxbox build`: an image from a Dockerfile.
 
 mod caching;
+mod deliver;
+mod exporter;
 mod inputs;
+mod metadata;
 mod outputs;
 mod sandbox;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -23,8 +27,9 @@ use crate::registries::{Login, Registry};
 use crate::settings::{Look, Root, Settings};
 use crate::{output, progress, runtime};
 use caching::Caching;
+use deliver::Carrier;
 use inputs::Inputs;
-use outputs::Outputs;
+use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
 
 /// Options of `oxbox build`.
@@ -63,6 +68,29 @@ pub(crate) enum OptionError {
     /// The level is none of the format's.
     #[error("--compression-level cannot be used")]
     Compression(#[from] CompressionError),
+    /// A file of arguments cannot be read.
+    #[error("cannot read {}", .path.display())]
+    ArgumentFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line of it has no name.
+    #[error("{}, line {line}: an argument has no name", .path.display())]
+    ArgumentLine {
+        /// Which file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+    /// There is nothing to call what is to be pushed.
+    #[error("the image has no name to push it under")]
+    Nameless,
+    /// Docker's documents cannot say it.
+    #[error("--annotation cannot be used with Docker's media types")]
+    AnnotationsOfDocker,
     /// A pair has no name or no equals sign.
     #[error("--{option} {text:?} is not {form}")]
     Pair {
@@ -91,27 +119,20 @@ pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     if let Some(question) = options.question(&plan) {
         return question.answer(&root);
     }
-    let names = options.outputs.names()?;
-    let request = options.request(&root, plan, &names)?;
+    let wanted = options.outputs.wanted()?;
+    let request = options.request(&root, plan, &wanted)?;
     let look = if options.quiet { Look::Nothing } else { settings.look };
-    let exported = build(options, &request, &root, look)?;
-    if names.is_empty() {
-        // Listed all the same, until it is pruned.
-        request.store.update(|entries| entries.add(&exported.manifest))?;
-    }
-    let digest = exported.manifest.digest;
-    if let Some(path) = &options.outputs.iidfile {
-        output::file(path, digest.to_string().as_bytes())?;
-    }
-    let names = names.iter().map(Reference::familiar).collect();
-    match options.output.json {
-        true => output::json(&Built { digest, config: exported.config.digest, names })?,
-        false => output::line(&digest.to_string())?,
-    }
-    Ok(())
+    let images = build(options, &request, &wanted, &root, look)?;
+    options.tell(&images, &wanted)
 }
 
-fn build(options: &Build, request: &Request, root: &Root, look: Look) -> anyhow::Result<Exported> {
+fn build(
+    options: &Build,
+    request: &Request,
+    wanted: &Wanted,
+    root: &Root,
+    look: Look,
+) -> anyhow::Result<Vec<Exported>> {
     let (signals, runtime) = (Interrupt::watch()?, runtime::start()?);
     let programs = exec::Interrupt::new();
     runtime.spawn(pass_on(signals.clone(), programs.clone()));
@@ -126,11 +147,24 @@ fn build(options: &Build, request: &Request, root: &Root, look: Look) -> anyhow:
         interrupt: signals.clone(),
     };
     let progress = progress::of_build(look);
-    match oxbox_builder::build(request, &fetch, &*progress, &programs) {
+    let images = match oxbox_builder::build(request, &fetch, &*progress, &programs) {
         // Whatever it failed with, a signal is why.
-        Err(_) if signals.has_happened() => Err(Interrupted.into()),
-        built => Ok(built?),
-    }
+        Err(_) if signals.has_happened() => return Err(Interrupted.into()),
+        built => built?,
+    };
+    drop(progress);
+    let carrier =
+        Carrier { root, store: &request.store, registry: &options.registry, login: &options.login, look };
+    fetch.runtime.block_on(async {
+        for (exporter, form) in &wanted.exporters {
+            let Some(image) = form.and_then(|form| images.get(form)) else { continue };
+            tokio::select! {
+                delivered = carrier.deliver(image, exporter) => delivered?,
+                () = signals.clone().happened() => return Err(Interrupted.into()),
+            }
+        }
+        Ok(images)
+    })
 }
 
 /// Has the programs of RUN end once a signal has come.
@@ -160,7 +194,7 @@ impl Build {
         let inputs = &self.inputs;
         Ok(plan::Options {
             target: inputs.target.clone(),
-            build_args: inputs.build_args(),
+            build_args: inputs.build_args()?,
             labels: self.outputs.labels()?,
             platform: inputs.platform.clone(),
             network: self.sandbox.network(),
@@ -169,10 +203,34 @@ impl Build {
         })
     }
 
-    fn request(&self, root: &Root, options: plan::Options, names: &[Reference]) -> anyhow::Result<Request> {
+    /// Prints what was built, and writes it where it is asked for.
+    fn tell(&self, images: &[Exported], wanted: &Wanted) -> anyhow::Result<()> {
+        let outputs = &self.outputs;
+        let Some(image) = images.first() else { return Ok(()) };
+        let digest = image.manifest.digest;
+        if let Some(path) = &outputs.iidfile {
+            output::file(path, digest.to_string().as_bytes())?;
+        }
+        let names = wanted.names();
+        if let Some(path) = &outputs.metadata_file {
+            metadata::write(path, image, &names)?;
+        }
+        if wanted.takes_stdout() {
+            return Ok(());
+        }
+        let names = names.iter().map(Reference::familiar).collect();
+        match self.output.json {
+            true => output::json(&Built { digest, config: image.config.digest, names })?,
+            false => output::line(&digest.to_string())?,
+        }
+        Ok(())
+    }
+
+    fn request(&self, root: &Root, options: plan::Options, wanted: &Wanted) -> anyhow::Result<Request> {
         let inputs = &self.inputs;
         Ok(Request {
-            compression: self.outputs.compression()?,
+            forms: wanted.forms.clone(),
+            files: wanted.files(),
             state: root.path().to_owned(),
             store: Arc::new(Layout::create(root.store())?),
             context: inputs.context.clone(),
@@ -180,8 +238,8 @@ impl Build {
             dockerfile: inputs.file.clone(),
             ignore: inputs.ignorefile.clone(),
             options,
-            names: names.to_owned(),
-            epoch: self.outputs.epoch(),
+            names: wanted.stored(),
+            times: self.outputs.times(),
             reuse: self.caching.reuse(),
             jobs: self.caching.jobs(),
         })

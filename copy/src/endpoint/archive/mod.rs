@@ -166,7 +166,7 @@ impl Source for ArchiveSource {
         Ok(self.referrers.get().and_then(|found| found.get(digest)).cloned().unwrap_or_default())
     }
 
-    fn origin(&self) -> Option<Origin> {
+    fn origin(&self, _blob: &Descriptor) -> Option<Origin> {
         None
     }
 }

@@ -160,7 +160,7 @@ impl Source for LayoutSource {
         Ok(self.referrers.get().and_then(|found| found.get(digest)).cloned().unwrap_or_default())
     }
 
-    fn origin(&self) -> Option<Origin> {
+    fn origin(&self, _blob: &Descriptor) -> Option<Origin> {
         None
     }
 }

@@ -1,21 +1,33 @@
-//! Layers and a config → an image in the store.
+//! Layers and a config → an image in the store, in one or several forms.
 //!
-//! The image is OCI's whatever the base is, and names the base's layers as they are. The config is the
-//! base's with the stage's changes. History and diff_ids always agree: every reader
-//! can count.
+//! ```text
+//! solved layers ─relayer▶ squashed, compressed ─┬─▶ config, manifest ─▶ store
+//!                  form ────────────────────────┘
+//! solved layers ─files▶ a folder or a plain tar
+//! ```
+//!
+//! The image is OCI's unless told otherwise, whatever the base is, and names the base's layers as they
+//! are. The config is the base's with the stage's changes. History and diff_ids always agree: every
+//! reader can count.
 
-use std::collections::BTreeMap;
+pub mod files;
+pub mod form;
+mod relayer;
+
 use std::sync::Arc;
 
 use oxbox_layers::image::{Image, ImageError};
-use oxbox_layers::layer::Layer;
+use oxbox_layers::layer::{Family, LayerError};
 use oxbox_layers::oci::{Config, Descriptor, History, MediaType, Raw, RootFs};
-use oxbox_layers::store::BlobStore;
+use oxbox_layers::stack::ContentError;
+use oxbox_layers::store::StoreError;
 use serde_json::{Map, Value};
 
 use crate::plan::Plan;
 use crate::plan::graph::HistoryLine;
-use crate::solve::Solved;
+use crate::solve::{CacheError, IndexesError, Solved, Workshop};
+use form::{Annotated, Form, Squash};
+use relayer::Layers;
 
 /// How BuildKit marks the lines of history that a Dockerfile made; tools look for it.
 const COMMENT: &str = "buildkit.dockerfile.v0";
@@ -29,21 +41,43 @@ pub struct Exported {
     pub config: Descriptor,
 }
 
-/// Writes the image that a plan ends in.
+/// Why an image cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant carries its own room's error")]
+pub enum ExportError {
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error("cannot read the files of the result")]
+    Content { source: ContentError },
+    #[error(transparent)]
+    Files(#[from] files::FilesError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Indexes(#[from] IndexesError),
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Writes the image that a plan ends in, in one form.
 ///
-/// `solved` are all vertices of the graph by their places; `epoch` is what `created` says, in seconds
-/// since 1970.
+/// `solved` are all vertices of the graph by their places; `created` is what the image says of when it
+/// was made, in seconds since 1970.
 pub fn export(
-    store: &dyn BlobStore,
+    workshop: &Workshop<'_>,
     plan: &Plan,
     solved: &[Arc<Solved>],
-    epoch: i64,
-) -> Result<Exported, ImageError> {
+    created: i64,
+    form: &Form,
+) -> Result<Exported, ExportError> {
     let stage = &plan.result;
-    let layers = solved[stage.vertex.0].layers.to_vec();
+    let all = solved[stage.vertex.0].layers.to_vec();
     let own = stage.history.iter().filter(|line| has_layer(line, solved)).count();
-    let mut history = base_history(&stage.config, layers.len() - own);
-    let created = timestamp(epoch);
+    let base = all.len() - own;
+    let mut history = base_history(&stage.config, base);
+    let created = timestamp(created);
     for line in &stage.history {
         history.push(History {
             created: Some(created.clone()),
@@ -53,19 +87,41 @@ pub fn export(
             author: None,
         });
     }
+    let layers = relayer::relayer(workshop, Layers { all, base }, form)?.all;
+    match form.squash {
+        Squash::None => {}
+        Squash::New => squash_history(&mut history, base, layers.len() - base),
+        Squash::All => squash_history(&mut history, 0, layers.len()),
+    }
     let config = Config {
         created: Some(created),
         history: Some(history),
         other: true_of_any(&stage.config.other),
-        rootfs: RootFs {
-            diff_ids: layers.iter().map(|layer: &Layer| layer.diff_id).collect(),
-            ..RootFs::default()
-        },
+        rootfs: RootFs { diff_ids: layers.iter().map(|layer| layer.diff_id).collect(), ..RootFs::default() },
         ..stage.config.clone()
     };
-    let image = Image::assemble(Raw::write(config, MediaType::OCI_CONFIG), layers, BTreeMap::new())?;
-    let manifest = image.write(store)?;
+    let platform = config.platform();
+    let config_type = match form.family {
+        Family::Oci => MediaType::OCI_CONFIG,
+        Family::Docker => MediaType::DOCKER_CONFIG,
+    };
+    let annotations = form.annotations(Annotated::Manifest, &platform);
+    let image = Image::assemble(Raw::write(config, config_type), layers, annotations)?;
+    let mut manifest = image.write(&*workshop.store)?;
+    let annotations = form.annotations(Annotated::ManifestDescriptor, &platform);
+    manifest.annotations = (!annotations.is_empty()).then_some(annotations);
     Ok(Exported { manifest, config: image.config.descriptor() })
+}
+
+/// Makes the history tell of `layers` layers, none or one, above the first `kept` ones: the line that
+/// told of the last of them keeps it.
+fn squash_history(history: &mut [History], kept: usize, layers: usize) {
+    let has_layer = |line: &History| line.empty_layer != Some(true);
+    let squashed: Vec<usize> = (0..history.len()).filter(|&at| has_layer(&history[at])).skip(kept).collect();
+    let (gone, _) = squashed.split_at(squashed.len() - layers.min(squashed.len()));
+    for &at in gone {
+        history[at].empty_layer = Some(true);
+    }
 }
 
 /// What Docker notes at the top of a config of how it made this very image; not true of one on top.
@@ -108,7 +164,7 @@ fn timestamp(seconds: i64) -> String {
 mod tests {
     use oxbox_layers::oci::{Config, History};
 
-    use super::{base_history, timestamp};
+    use super::{base_history, squash_history, timestamp};
 
     fn line(text: &str) -> History {
         History { created_by: Some(text.to_owned()), ..History::default() }
@@ -131,6 +187,16 @@ mod tests {
         let config = Config { history: Some(vec![line("a"), line("b")]), ..Config::default() };
         let history = base_history(&config, 1);
         assert_eq!((history.len(), history[0].created_by.as_deref()), (1, None));
+    }
+
+    #[test]
+    fn of_squashed_layers_the_last_line_tells() {
+        let empty = |text: &str| History { empty_layer: Some(true), ..line(text) };
+        let mut history = vec![line("base"), line("a"), empty("env"), line("b"), empty("cmd")];
+        squash_history(&mut history, 1, 1);
+        assert_eq!(history, [line("base"), empty("a"), empty("env"), line("b"), empty("cmd")]);
+        squash_history(&mut history, 1, 0);
+        assert_eq!(history[3], empty("b"));
     }
 
     #[test]

@@ -1,0 +1,129 @@
+//! After a build: its images to where they go, by the copy engine.
+//!
+//! ```text
+//! store (unnamed) ─▶ docker://NAME, …      oci-archive:FILE   oci:FOLDER   docker-archive:FILE
+//!                                                  └ to standard output: by way of a file set aside
+//! ```
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use oxbox_builder::Exported;
+use oxbox_copy::location::{Location, Pick, StoreName};
+use oxbox_copy::transfer::{Options, copy};
+use oxbox_layers::oci::Reference;
+use oxbox_layers::store::Layout;
+
+use super::exporter::{Exporter, Kind, Shape, Sink};
+use crate::registries::{Login, Registry};
+use crate::settings::{Look, Root};
+use crate::{places, progress};
+
+/// What images are delivered with.
+pub(super) struct Carrier<'a> {
+    pub(super) root: &'a Root,
+    pub(super) store: &'a Layout,
+    pub(super) registry: &'a Registry,
+    pub(super) login: &'a Login,
+    pub(super) look: Look,
+}
+
+/// Why an image does not get where it should, beside what the copy engine says.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DeliverError {
+    /// A file on its way to standard output.
+    #[error("cannot {verb} {}", .path.display())]
+    Aside {
+        /// What was tried.
+        verb: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Standard output failed.
+    #[error("cannot write the archive to standard output")]
+    Stdout {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Carrier<'_> {
+    /// Brings an image to where an exporter wants it.
+    pub(super) async fn deliver(&self, image: &Exported, exporter: &Exporter) -> anyhow::Result<()> {
+        let names = &exporter.wishes.names;
+        match &exporter.kind {
+            // They were written while building.
+            Kind::Files(_) => Ok(()),
+            Kind::Registry => self.push(image, names).await,
+            Kind::Store { push } => {
+                self.store.update(|entries| {
+                    for name in names {
+                        entries.tag(&name.to_string(), &image.manifest);
+                    }
+                    if names.is_empty() {
+                        // Listed all the same, until it is pruned.
+                        entries.add(&image.manifest);
+                    }
+                })?;
+                if *push { self.push(image, names).await } else { Ok(()) }
+            }
+            Kind::Oci(sink, shape) => {
+                let name = names.first().map(|name| Pick::Named(name.to_string()));
+                self.write(image, sink, |path| match shape {
+                    Shape::Archive => Location::OciArchive { path, image: name },
+                    Shape::Folder => Location::Layout { path, image: name },
+                })
+                .await
+            }
+            Kind::Docker(sink) => {
+                let name = names.first().cloned().map(Pick::Named);
+                self.write(image, sink, |path| Location::DockerArchive { path, image: name }).await
+            }
+        }
+    }
+
+    async fn push(&self, image: &Exported, names: &[Reference]) -> anyhow::Result<()> {
+        for name in names {
+            self.copy(image, &Location::Registry(name.clone())).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        image: &Exported,
+        sink: &Sink,
+        location: impl FnOnce(PathBuf) -> Location,
+    ) -> anyhow::Result<()> {
+        let Sink::Path(path) = sink else {
+            let aside = tempfile::tempdir()?;
+            let path = aside.path().join("archive.tar");
+            self.copy(image, &location(path.clone())).await?;
+            return Ok(print(&path)?);
+        };
+        self.copy(image, &location(path.clone())).await
+    }
+
+    async fn copy(&self, image: &Exported, to: &Location) -> anyhow::Result<()> {
+        let from = Location::Store(StoreName::Digest(image.manifest.digest));
+        let client = self.registry.client(&self.login.side(), to)?;
+        let source = places::open(&from, client.clone(), self.root).await?;
+        let destination = places::create(to, client, self.root).await?;
+        let progress = progress::of_copy(self.look);
+        copy(Arc::new(source), Arc::new(destination), &Options::default(), progress).await?;
+        Ok(())
+    }
+}
+
+fn print(path: &Path) -> Result<(), DeliverError> {
+    let aside = |source| DeliverError::Aside { verb: "read", path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(aside)?;
+    io::copy(&mut file, &mut io::stdout().lock()).map_err(|source| DeliverError::Stdout { source })?;
+    Ok(())
+}

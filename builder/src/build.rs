@@ -8,7 +8,7 @@ use std::sync::Arc;
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::Image;
 use oxbox_layers::oci::{Config, Platform, Reference};
-use oxbox_layers::store::{BlobStore, Layout, StoreError};
+use oxbox_layers::store::{Layout, StoreError};
 
 use crate::context::find::FindError;
 use crate::context::{Directory, Ignore, TreeError};
@@ -19,6 +19,7 @@ use crate::export::files::{self, Files};
 use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
+use crate::lazy::Lazy;
 use crate::lint::{self, Checked, Rule};
 use crate::plan::{self, Base, Bases, Graph, Plan, PlanErrorKind};
 use crate::progress::{Event, Progress};
@@ -121,15 +122,16 @@ pub enum BuildError {
 /// without a name may be swept once the request's store is closed.
 pub fn build(
     request: &Request,
-    fetch: &dyn Fetch,
+    fetch: &Arc<dyn Fetch>,
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Vec<Exported>, BuildError> {
     let definition =
         Definition::read(&request.context, request.dockerfile.as_deref(), request.ignore.as_deref())?;
-    let plan = read_plan(&definition, request, fetch, progress)?;
+    let store = Arc::new(Lazy::new(Arc::clone(&request.store), Arc::clone(fetch)));
+    let plan = read_plan(&definition, request, &store, fetch, progress)?;
     let file = definition.path.clone();
-    let workshop = workshop(request, definition.ignore, progress, interrupt)?;
+    let workshop = workshop(request, store, definition.ignore, progress, interrupt)?;
     let solved = solve(&plan.graph, request, &workshop, &file)?;
     if interrupt.is_sent() {
         return Err(BuildError::Interrupted);
@@ -166,11 +168,12 @@ fn write(
 fn read_plan(
     definition: &Definition,
     request: &Request,
-    fetch: &dyn Fetch,
+    store: &Lazy,
+    fetch: &Arc<dyn Fetch>,
     progress: &dyn Progress,
 ) -> Result<Plan, BuildError> {
     let (name, text) = (definition.name.as_str(), definition.text.as_str());
-    let mut bases = StoreBases { fetch, store: &*request.store, known: HashMap::new() };
+    let mut bases = StoreBases { fetch: &**fetch, store, known: HashMap::new() };
     let plan = plan::plan(&definition.file, text, &request.options, &mut bases).map_err(|error| {
         let rendered = error.render(name, text);
         match error.kind {
@@ -215,7 +218,7 @@ fn tell(checked: &Checked, definition: &Definition, progress: &dyn Progress) -> 
 /// Base images by way of the local store.
 struct StoreBases<'a> {
     fetch: &'a dyn Fetch,
-    store: &'a dyn BlobStore,
+    store: &'a Lazy,
     /// Configs of those that were asked for.
     known: HashMap<(String, Platform), Config>,
 }
@@ -227,6 +230,7 @@ impl Bases for StoreBases<'_> {
             reference: reference.familiar(),
             source: Box::new(source),
         })?;
+        self.store.expect(image.layers.iter().map(|layer| layer.descriptor.clone()));
         let config = image.config.view().clone();
         self.known.insert((reference.to_string(), platform.clone()), config.clone());
         Ok(Base { manifest, config })
@@ -235,6 +239,7 @@ impl Bases for StoreBases<'_> {
 
 fn workshop<'a>(
     request: &Request,
+    store: Arc<Lazy>,
     ignore: Ignore,
     progress: &'a dyn Progress,
     interrupt: &Interrupt,
@@ -254,7 +259,7 @@ fn workshop<'a>(
         contexts.insert(Some(name.clone()), Arc::new(Directory::open(path, Ignore::default())?));
     }
     Ok(Workshop {
-        store: Arc::clone(&request.store) as Arc<dyn BlobStore>,
+        store,
         cache: Cache::open(&state.join("cache.db"))?,
         indexes: Indexes::open(&state.join("indexes"))?,
         snapshots: Box::new(snapshots),

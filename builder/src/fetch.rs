@@ -1,6 +1,6 @@
 //! What a build needs from outside, as a trait that the binary implements with the copy engine.
 
-use oxbox_layers::oci::{Descriptor, Platform, Reference};
+use oxbox_layers::oci::{Descriptor, Digest, Platform, Reference};
 
 /// Base images from elsewhere.
 pub trait Fetch: Send + Sync {
@@ -8,7 +8,12 @@ pub trait Fetch: Send + Sync {
     ///
     /// Called once for each image of a build, before anything runs. An index is resolved to the
     /// manifest that suits `platform`.
+    ///
+    /// Config and manifest are in the store afterwards; layers may be left where they are.
     fn base(&self, reference: &Reference, platform: &Platform) -> Result<Descriptor, FetchError>;
+
+    /// Brings in a layer that [`Fetch::base`] left where it is.
+    fn layer(&self, layer: &Descriptor) -> Result<(), FetchError>;
 }
 
 /// Why something could not be brought in.
@@ -19,6 +24,15 @@ pub enum FetchError {
     Image {
         /// Which image.
         reference: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A layer of a base image cannot be had.
+    #[error("layer {digest} of a base image cannot be pulled")]
+    Layer {
+        /// Which layer.
+        digest: Digest,
         /// Why not.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,

@@ -15,6 +15,7 @@ pub mod exec;
 pub mod export;
 pub mod fetch;
 pub mod housekeeping;
+pub mod lazy;
 pub mod lint;
 pub mod op;
 pub mod plan;

@@ -15,6 +15,7 @@
 //! ```
 
 mod args;
+mod built;
 mod command;
 mod fetch;
 mod image;

@@ -247,3 +247,60 @@ fn arguments_come_from_files_too() {
     fs::write(oxbox.path("args"), "fine=1\n=x\n").unwrap();
     oxbox.run(["build", "--build-arg-file", "args", "context"]).fails(2, &["args", "line 2"]);
 }
+
+/// A registry with a base image of two layers, and a builder that has nothing.
+fn base_elsewhere() -> (Oxbox, support::server::Server, Oxbox, Vec<String>) {
+    let registry = Oxbox::new();
+    registry.put("localhost/base:latest", &Picture::of("etc/one", b"1").layer("etc/two", b"2"));
+    let server = registry.serve();
+    registry.ok(["copy", "localhost/base", &server.at("team/base:1")]);
+    let digests = manifest(&registry, "localhost/base")["layers"].as_array().unwrap().clone();
+    let digests = digests.iter().map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect();
+    (registry, server, Oxbox::new(), digests)
+}
+
+fn has_blob(oxbox: &Oxbox, digest: &str) -> bool {
+    oxbox.root().join("store/blobs").join(digest.replace(':', "/")).exists()
+}
+
+#[test]
+fn a_push_to_the_registry_of_the_base_moves_no_byte_of_the_base() {
+    let (_registry, server, oxbox, layers) = base_elsewhere();
+    oxbox.dockerfile(&format!("FROM {}\nENV A=b\nLABEL c=d\n", server.name("team/base:1")));
+    for name in ["team/base:2", "other/app:1"] {
+        oxbox.ok(["build", "--push", "-t", &server.name(name), "context"]);
+        let pushed = manifest(&oxbox, &server.at(name));
+        let digests: Vec<&str> = pushed["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|layer| layer["digest"].as_str().unwrap())
+            .collect();
+        assert_eq!(digests, layers);
+        // Every blob can be had from there.
+        oxbox.ok(["copy", &server.at(name), &format!("oci:{}", name.replace(['/', ':'], "-"))]);
+    }
+    assert!(layers.iter().all(|layer| !has_blob(&oxbox, layer)));
+}
+
+#[test]
+fn a_push_elsewhere_takes_the_base_along() {
+    let (_registry, server, oxbox, layers) = base_elsewhere();
+    let elsewhere = Oxbox::new();
+    let other = elsewhere.serve();
+    oxbox.dockerfile(&format!("FROM {}\nENV A=b\n", server.name("team/base:1")));
+    oxbox.ok(["build", "--push", "-t", &other.name("app:1"), "context"]);
+    oxbox.ok(["copy", &other.at("app:1"), "oci:out"]);
+    assert!(layers.iter().all(|layer| oxbox.path("out/blobs").join(layer.replace(':', "/")).exists()));
+}
+
+#[test]
+fn a_step_that_must_look_below_brings_the_base_in() {
+    let (_registry, server, oxbox, layers) = base_elsewhere();
+    oxbox.dockerfile(&format!("FROM {}\nCOPY motd /etc/motd\n", server.name("team/base:1")));
+    let name = server.name("team/app:1");
+    let pushed = oxbox.ok(["build", "--push", "-t", &name, "context"]);
+    assert!(layers.iter().all(|layer| has_blob(&oxbox, layer)));
+    assert_eq!(oxbox.ok(["build", "-t", &name, "context"]), pushed);
+    oxbox.ok(["inspect", "--validate", &name]);
+}

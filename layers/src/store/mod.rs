@@ -131,6 +131,15 @@ pub enum StoreError {
         /// Bytes that came.
         actual_size: u64,
     },
+    /// The blob is not here yet, and could not be brought in from where it is.
+    #[error("cannot bring in {digest}")]
+    Elsewhere {
+        /// The blob.
+        digest: Digest,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The system refused.
     #[error("cannot {verb} {path}", path = .path.display())]
     Io {

@@ -14,21 +14,14 @@ use oxbox_builder::Exported;
 use oxbox_copy::location::{Location, Pick, StoreName};
 use oxbox_copy::transfer::{Options, copy};
 use oxbox_layers::oci::Reference;
-use oxbox_layers::store::Layout;
 
 use super::exporter::{Exporter, Kind, Shape, Sink};
-use crate::registries::{Login, Registry};
-use crate::settings::{Look, Root};
+use crate::built::Built;
+use crate::fetch::Puller;
 use crate::{places, progress};
 
-/// What images are delivered with.
-pub(super) struct Carrier<'a> {
-    pub(super) root: &'a Root,
-    pub(super) store: &'a Layout,
-    pub(super) registry: &'a Registry,
-    pub(super) login: &'a Login,
-    pub(super) look: Look,
-}
+/// What images are delivered with: that which brought in what they are made of.
+pub(super) struct Carrier<'a>(pub(super) &'a Arc<Puller>);
 
 /// Why an image does not get where it should, beside what the copy engine says.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +55,7 @@ impl Carrier<'_> {
             Kind::Files(_) => Ok(()),
             Kind::Registry => self.push(image, names).await,
             Kind::Store { push } => {
-                self.store.update(|entries| {
+                self.0.store.update(|entries| {
                     for name in names {
                         entries.tag(&name.to_string(), &image.manifest);
                     }
@@ -112,10 +105,12 @@ impl Carrier<'_> {
 
     async fn copy(&self, image: &Exported, to: &Location) -> anyhow::Result<()> {
         let from = Location::Store(StoreName::Digest(image.manifest.digest));
-        let client = self.registry.client(&self.login.side(), to)?;
-        let source = places::open(&from, client.clone(), self.root).await?;
-        let destination = places::create(to, client, self.root).await?;
-        let progress = progress::of_copy(self.look);
+        let puller = self.0;
+        let client = puller.client(to)?;
+        let stored = places::open(&from, client.clone(), &puller.root).await?;
+        let source = Built { stored, puller: Arc::clone(puller) };
+        let destination = places::create(to, client, &puller.root).await?;
+        let progress = progress::of_copy(puller.look);
         copy(Arc::new(source), Arc::new(destination), &Options::default(), progress).await?;
         Ok(())
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use oxbox_builder::plan;
-use oxbox_builder::{Exported, Request, exec};
+use oxbox_builder::{Exported, Fetch, Request, exec};
 use oxbox_layers::compress::CompressionError;
 use oxbox_layers::oci::{Digest, Reference};
 use oxbox_layers::store::Layout;
@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::call::{Call, Question};
 use crate::args::{Output, State};
-use crate::fetch::Puller;
+use crate::fetch::{Layers, Puller};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::registries::{Login, Registry};
 use crate::settings::{Look, Root, Settings};
@@ -136,25 +136,27 @@ fn build(
     let (signals, runtime) = (Interrupt::watch()?, runtime::start()?);
     let programs = exec::Interrupt::new();
     runtime.spawn(pass_on(signals.clone(), programs.clone()));
-    let fetch = Puller {
+    let fetch = Arc::new(Puller {
         store: Arc::clone(&request.store),
-        root,
-        registry: &options.registry,
-        login: &options.login,
+        root: root.clone(),
+        registry: options.registry.clone(),
+        login: options.login.clone(),
         pull: options.inputs.pull,
+        layers: if wanted.is_only_pushed() { Layers::Leave } else { Layers::Bring },
+        origins: Arc::default(),
         look,
         runtime,
         interrupt: signals.clone(),
-    };
+    });
     let progress = progress::of_build(look);
-    let images = match oxbox_builder::build(request, &fetch, &*progress, &programs) {
+    let fetching: Arc<dyn Fetch> = fetch.clone();
+    let images = match oxbox_builder::build(request, &fetching, &*progress, &programs) {
         // Whatever it failed with, a signal is why.
         Err(_) if signals.has_happened() => return Err(Interrupted.into()),
         built => built?,
     };
     drop(progress);
-    let carrier =
-        Carrier { root, store: &request.store, registry: &options.registry, login: &options.login, look };
+    let carrier = Carrier(&fetch);
     fetch.runtime.block_on(async {
         for (exporter, form) in &wanted.exporters {
             let Some(image) = form.and_then(|form| images.get(form)) else { continue };

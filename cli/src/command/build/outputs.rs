@@ -242,6 +242,11 @@ impl Wanted {
         names
     }
 
+    /// Whether registries are all that the result goes to.
+    pub(super) fn is_only_pushed(&self) -> bool {
+        self.exporters.iter().all(|(exporter, _)| exporter.kind == Kind::Registry)
+    }
+
     /// Whether an archive goes to standard output, which then is no place for the digest.
     pub(super) fn takes_stdout(&self) -> bool {
         self.exporters.iter().any(|(exporter, _)| {

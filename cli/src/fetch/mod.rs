@@ -4,19 +4,25 @@
 //! FROM x ─ in the store, for the platform? ─▶ that one
 //!        └ else docker://x ─▶ store:x          by tag: the platform's manifest gets the name
 //!                                              by digest: an index stays what it is, with one platform in it
+//!        └ with --push alone: its documents only, and a layer when somebody opens it
 //! ```
 
+mod leave;
+
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use oxbox_builder::{Fetch, FetchError};
 use oxbox_copy::client::{Client, CredentialsError};
+use oxbox_copy::endpoint::registry::RegistrySource;
 use oxbox_copy::endpoint::{AnyDestination, AnySource, Places, Source as _};
 use oxbox_copy::location::{Location, StoreName};
 use oxbox_copy::select::{Selection, Subset};
 use oxbox_copy::transfer::{Options, copy};
 use oxbox_layers::image::{ImageError, read_config};
-use oxbox_layers::oci::{Descriptor, Document, Kind, Platform, Reference};
-use oxbox_layers::store::{Layout, ReadError, StoreError, read_document};
+use oxbox_layers::oci::{Descriptor, Digest, Document, Kind, Platform, Reference};
+use oxbox_layers::store::{BlobStore as _, Layout, ReadError, StoreError, read_document};
 use tokio::runtime::Runtime;
 
 use crate::interrupt::{Interrupt, Interrupted};
@@ -24,6 +30,9 @@ use crate::local;
 use crate::progress;
 use crate::registries::{Login, Registry};
 use crate::settings::{Look, Root};
+use leave::WithoutLayers;
+
+pub(crate) use leave::Origins;
 
 /// Indexes within indexes on the way to a platform; nobody nests more than two.
 const MAX_NESTED: usize = 8;
@@ -39,13 +48,24 @@ pub(crate) enum Pull {
     Never,
 }
 
+/// What becomes of the layers of a base image that is not in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layers {
+    /// They are pulled with it.
+    Bring,
+    /// They stay where they are until somebody needs one.
+    Leave,
+}
+
 /// Brings base images into the local store.
-pub(crate) struct Puller<'a> {
+pub(crate) struct Puller {
     pub(crate) store: Arc<Layout>,
-    pub(crate) root: &'a Root,
-    pub(crate) registry: &'a Registry,
-    pub(crate) login: &'a Login,
+    pub(crate) root: Root,
+    pub(crate) registry: Registry,
+    pub(crate) login: Login,
     pub(crate) pull: Pull,
+    pub(crate) layers: Layers,
+    pub(crate) origins: Arc<Origins>,
     pub(crate) look: Look,
     pub(crate) runtime: Runtime,
     pub(crate) interrupt: Interrupt,
@@ -60,6 +80,12 @@ pub(crate) enum PullError {
     /// The config in the store is broken.
     #[error(transparent)]
     Config(#[from] ImageError),
+    /// Nobody has named it.
+    #[error("it is of no base image of this build")]
+    NoOrigin,
+    /// It cannot be written into the store.
+    #[error("cannot write it into the store")]
+    Write(#[source] io::Error),
     /// What was pulled is not there.
     #[error("it was pulled, and is not in the store for {platform}")]
     Vanished {
@@ -74,17 +100,30 @@ pub(crate) enum PullError {
     Store(#[from] StoreError),
 }
 
-impl Fetch for Puller<'_> {
+impl Fetch for Puller {
     fn base(&self, reference: &Reference, platform: &Platform) -> Result<Descriptor, FetchError> {
         self.have(reference, platform).map_err(|error| FetchError::Image {
             reference: reference.familiar(),
             source: error.into_boxed_dyn_error(),
         })
     }
+
+    fn layer(&self, layer: &Descriptor) -> Result<(), FetchError> {
+        self.wait(self.bring(layer))
+            .map_err(|error| FetchError::Layer { digest: layer.digest, source: error.into_boxed_dyn_error() })
+    }
 }
 
-impl Puller<'_> {
+impl Puller {
     fn have(&self, reference: &Reference, platform: &Platform) -> anyhow::Result<Descriptor> {
+        let found = self.find(reference, platform)?;
+        if let Document::Manifest(manifest) = read_document(&*self.store, &found)? {
+            self.origins.note(reference, &manifest.layers);
+        }
+        Ok(found)
+    }
+
+    fn find(&self, reference: &Reference, platform: &Platform) -> anyhow::Result<Descriptor> {
         if self.pull != Pull::Always
             && let Some(found) = look_up(&self.store, reference, platform)?
         {
@@ -94,17 +133,23 @@ impl Puller<'_> {
             let name = StoreName::Reference(reference.clone());
             return Err(local::missing(&self.store.entries()?, &name).into());
         }
-        self.runtime.block_on(async {
-            tokio::select! {
-                pulled = self.pull(reference, platform) => pulled,
-                () = self.interrupt.clone().happened() => Err(Interrupted.into()),
-            }
-        })?;
-        let found = look_up(&self.store, reference, platform)?;
+        let root = self.wait(self.pull(reference, platform))?;
+        let found = choose(&self.store, root, platform)?;
         Ok(found.ok_or_else(|| PullError::Vanished { platform: platform.clone() })?)
     }
 
-    async fn pull(&self, reference: &Reference, platform: &Platform) -> anyhow::Result<()> {
+    /// Waits for what happens elsewhere, or for a signal.
+    fn wait<T>(&self, task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                done = task => done,
+                () = self.interrupt.clone().happened() => Err(Interrupted.into()),
+            }
+        })
+    }
+
+    /// Returns the root of what was pulled.
+    async fn pull(&self, reference: &Reference, platform: &Platform) -> anyhow::Result<Descriptor> {
         let from = Location::Registry(reference.clone());
         let to = Location::Store(StoreName::Reference(reference.clone()));
         let places = Places {
@@ -112,7 +157,7 @@ impl Puller<'_> {
             store: self.root.store(),
             temporary: std::env::temp_dir(),
         };
-        let source = AnySource::open(&from, &places).await?;
+        let source = Arc::new(AnySource::open(&from, &places).await?);
         let root = source.resolve().await?;
         let destination = AnyDestination::create(&to, &places).await?;
         let selection = match reference.digest {
@@ -122,12 +167,33 @@ impl Puller<'_> {
             _ => Selection::One(platform.clone()),
         };
         let options = Options { selection, ..Options::default() };
-        copy(Arc::new(source), Arc::new(destination), &options, progress::of_copy(self.look)).await?;
-        Ok(())
+        let progress = progress::of_copy(self.look);
+        let report = match self.layers {
+            Layers::Bring => copy(source, Arc::new(destination), &options, progress).await?,
+            Layers::Leave => copy(source, Arc::new(WithoutLayers(destination)), &options, progress).await?,
+        };
+        Ok(report.root)
+    }
+
+    /// Brings in one layer of a base image.
+    async fn bring(&self, layer: &Descriptor) -> anyhow::Result<()> {
+        let mut content = self.source(&layer.digest)?.blob(layer).await?;
+        let mut writer = self.store.writer(layer.digest.algorithm())?;
+        while let Some(piece) = content.next().await {
+            writer.write_all(&piece?).map_err(PullError::Write)?;
+        }
+        Ok(writer.commit_as(&layer.into())?)
+    }
+
+    /// Returns the base image that a layer is part of.
+    pub(crate) fn source(&self, layer: &Digest) -> Result<RegistrySource, PullError> {
+        let base = self.origins.of(layer).ok_or(PullError::NoOrigin)?;
+        let client = self.client(&Location::Registry(base.clone()))?;
+        Ok(RegistrySource::new(&client, &base))
     }
 
     /// Credentials that were given on the command line are for whichever registry is asked.
-    fn client(&self, from: &Location) -> Result<Client, PullError> {
+    pub(crate) fn client(&self, from: &Location) -> Result<Client, PullError> {
         Ok(self.registry.client(&self.login.side(), from)?)
     }
 }
@@ -139,7 +205,18 @@ pub(crate) fn look_up(
     platform: &Platform,
 ) -> Result<Option<Descriptor>, PullError> {
     let name = StoreName::Reference(reference.clone());
-    let Ok(mut found) = local::find(&store.entries()?, &name) else { return Ok(None) };
+    match local::find(&store.entries()?, &name) {
+        Ok(found) => choose(store, found, platform),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Returns the manifest for a platform that an image's root leads to, if the store has it.
+fn choose(
+    store: &Layout,
+    mut found: Descriptor,
+    platform: &Platform,
+) -> Result<Option<Descriptor>, PullError> {
     for _ in 0..MAX_NESTED {
         match read_document(store, &found) {
             Ok(Document::Index(index)) => match index.select(platform) {

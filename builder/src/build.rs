@@ -32,6 +32,7 @@ use crate::solve::{Cache, CacheError, Cancel, Indexes, IndexesError, Reuse, Solv
 pub const DEFAULT_EPOCH: i64 = 315_532_800;
 
 /// What is asked for.
+#[derive(Clone)]
 pub struct Request {
     /// Folder of the state: cache, snapshots, indexes.
     pub state: PathBuf,

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod progress;
 pub mod snapshot;
 pub mod solve;
+pub mod verify;
 
 pub use build::{BuildError, DEFAULT_EPOCH, Request, build};
 pub use definition::Definition;

@@ -304,3 +304,23 @@ fn a_step_that_must_look_below_brings_the_base_in() {
     assert_eq!(oxbox.ok(["build", "-t", &name, "context"]), pushed);
     oxbox.ok(["inspect", "--validate", &name]);
 }
+
+#[test]
+fn a_build_that_is_verified_is_made_twice_and_compared_by_file() {
+    let oxbox = room();
+    let digest = oxbox.ok(["build", "-t", "app", "context"]);
+    assert_eq!(oxbox.ok(["build", "-t", "again", "--verify", "context"]), digest);
+    assert_eq!(oxbox.json(["inspect", "--json", "again"])["digest"], digest.trim_end());
+    oxbox.dockerfile(
+        "FROM localhost/base\nCOPY motd /motd\nRUN cat /proc/sys/kernel/random/uuid > /id; chmod 600 /id; echo x > /same\n",
+    );
+    let base = Picture::of("bin/busybox", &fs::read("/bin/busybox").unwrap()).user("root");
+    let base =
+        ["sh", "cat", "chmod"].iter().fold(base, |base, name| base.link(&format!("bin/{name}"), "busybox"));
+    oxbox.put("localhost/base:latest", &base);
+    let ran = oxbox.run(["build", "-t", "random", "--verify", "context"]);
+    ran.fails(1, &["two different images", "layer", "/id: content \"sha256:"]);
+    assert!(!ran.stderr.contains("/same: ") && !ran.stderr.contains("/motd: "), "{}", ran.stderr);
+    oxbox.run(["inspect", "random"]).fails(1, &["random"]);
+    assert!(!oxbox.root().join("verify").exists());
+}

@@ -21,6 +21,7 @@
 //! assert_eq!(empty.to_string().len(), "sha256:".len() + 64);
 //! ```
 
+pub mod compare;
 pub mod compress;
 pub mod image;
 pub mod layer;

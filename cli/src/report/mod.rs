@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use oxbox_builder::BuildError;
 
+use crate::command::Irreproducible;
 use crate::output::clean;
 
 /// Prints an error, its causes and its hint; returns the exit code that it stands for.
@@ -29,6 +30,10 @@ fn render(error: &anyhow::Error) -> String {
     // The builder has shown these in their place already, with causes and hints.
     if let Some(BuildError::Dockerfile { rendered } | BuildError::Base { rendered }) = error.downcast_ref() {
         return rendered.lines().map(|line| format!("{}\n", clean(line))).collect();
+    }
+    if let Some(Irreproducible { lines }) = error.downcast_ref() {
+        let lines = lines.iter().map(|line| format!("  {}\n", clean(line)));
+        return format!("error: {error}\n{}", lines.collect::<String>());
     }
     let mut lines = Vec::new();
     for (depth, layer) in chain::links(error.as_ref()).enumerate() {

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use oxbox_builder::plan;
+use oxbox_builder::progress::Progress;
+use oxbox_builder::verify::Verified;
 use oxbox_builder::{Exported, Fetch, Request, exec};
 use oxbox_layers::compress::CompressionError;
 use oxbox_layers::oci::{Digest, Reference};
@@ -150,10 +152,14 @@ fn build(
     });
     let progress = progress::of_build(look);
     let fetching: Arc<dyn Fetch> = fetch.clone();
-    let images = match oxbox_builder::build(request, &fetching, &*progress, &programs) {
+    let made = match options.outputs.verify {
+        false => oxbox_builder::build(request, &fetching, &*progress, &programs).map_err(Into::into),
+        true => verify(request, &fetching, &*progress, &programs),
+    };
+    let images = match made {
         // Whatever it failed with, a signal is why.
         Err(_) if signals.has_happened() => return Err(Interrupted.into()),
-        built => built?,
+        made => made?,
     };
     drop(progress);
     let carrier = Carrier(&fetch);
@@ -167,6 +173,27 @@ fn build(
         }
         Ok(images)
     })
+}
+
+/// Builds twice; what differs is the error.
+fn verify(
+    request: &Request,
+    fetch: &Arc<dyn Fetch>,
+    progress: &dyn Progress,
+    programs: &exec::Interrupt,
+) -> anyhow::Result<Vec<Exported>> {
+    match oxbox_builder::verify::verify(request, fetch, progress, programs)? {
+        Verified::Same(images) => Ok(images),
+        Verified::Different(lines) => Err(Irreproducible { lines }.into()),
+    }
+}
+
+/// Two builds of the same did not make the same.
+#[derive(Debug, thiserror::Error)]
+#[error("the same build made two different images")]
+pub(crate) struct Irreproducible {
+    /// A line for each difference.
+    pub(crate) lines: Vec<String>,
 }
 
 /// Has the programs of RUN end once a signal has come.

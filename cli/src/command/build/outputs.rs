@@ -64,6 +64,9 @@ pub(super) struct Outputs {
     /// What becomes of the times of files: cut to --source-date-epoch, or kept, which makes equal builds differ.
     #[arg(long, value_enum, default_value_t = Timestamps::Cut)]
     timestamps: Timestamps,
+    /// Build twice from nothing, and fail if the results are not the same, with the files that differ.
+    #[arg(long)]
+    pub(super) verify: bool,
     /// What is done anyway: accepted for Buildah's sake.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, hide = true)]
     rewrite_timestamp: Option<bool>,

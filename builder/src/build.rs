@@ -133,7 +133,10 @@ pub fn build(
     let plan = read_plan(&definition, request, &store, fetch, progress)?;
     let file = definition.path.clone();
     let workshop = workshop(request, store, definition.ignore, progress, interrupt)?;
-    let solved = solve(&plan.graph, request, &workshop, &file)?;
+    let solved = solve(&plan.graph, request, &workshop, &file);
+    // Also of a build that failed: it is the next one that is waited for.
+    workshop.contexts.values().for_each(|context| context.remember());
+    let solved = solved?;
     if interrupt.is_sent() {
         return Err(BuildError::Interrupted);
     }
@@ -254,10 +257,13 @@ fn workshop<'a>(
     })?;
     let snapshots = Overlay::open(state)?;
     snapshots.sweep()?;
-    let mut contexts = BTreeMap::from([(None, Arc::new(Directory::open(&request.context, ignore)?))]);
+    let open = |path: &Path, ignore| {
+        Ok::<_, TreeError>(Arc::new(Directory::open(path, ignore)?.remembering(&state.join("stat"))))
+    };
+    let mut contexts = BTreeMap::from([(None, open(&request.context, ignore)?)]);
     for (name, path) in &request.contexts {
         // The ignore file is the main context's alone.
-        contexts.insert(Some(name.clone()), Arc::new(Directory::open(path, Ignore::default())?));
+        contexts.insert(Some(name.clone()), open(path, Ignore::default())?);
     }
     Ok(Workshop {
         store,

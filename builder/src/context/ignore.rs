@@ -52,6 +52,11 @@ impl Ignore {
         Ok(Self { rules })
     }
 
+    /// Whether nothing at all is ignored.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// Whether the path (relative, clean) is ignored.
     pub fn excludes(&self, path: &[u8]) -> bool {
         self.rules.iter().fold(false, |excluded, rule| {

@@ -3,6 +3,9 @@
 //! ```text
 //! tree        the contract: a read-only filesystem, seen from its root
 //! directory   a folder of this machine behind an ignore file
+//!   look      what one instruction sees of it          listing    one directory, one call for each name
+//!   known     which states of files held what          state      when a state tells a content
+//!   unchanged reading what must still be the same
 //! layers      the filesystem of an image or of another stage, from its layers' tars
 //! find        which Dockerfile and ignore file are meant
 //! ignore      .dockerignore          glob   the two pattern languages
@@ -12,10 +15,16 @@ pub mod directory;
 pub mod find;
 pub mod glob;
 pub mod ignore;
+mod known;
 pub mod layers;
+mod listing;
+pub mod look;
+mod state;
 pub mod tree;
+mod unchanged;
 
 pub use directory::Directory;
 pub use ignore::Ignore;
 pub use layers::LayerTree;
+pub use look::Look;
 pub use tree::{FileContents, FileTree, Node, TreeError};

@@ -8,7 +8,7 @@ use oxbox_layers::layer::{Layer, LayerWriter, Written};
 
 use super::solver::{Reuse, SolveError, Solved, Workshop};
 use super::{Key, KeyHasher};
-use crate::context::{Directory, FileTree};
+use crate::context::{FileTree, Look};
 use crate::op::archive::{self, Archive, ArchiveError};
 use crate::op::copy::{self, CopyError, Input, Owner, Planned, Rules, SelectError};
 use crate::op::run;
@@ -83,8 +83,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn context(&self, name: &Option<String>) -> Result<Arc<Directory>, SolveError> {
-        let context = self.workshop.contexts.get(name).cloned();
+    fn context(&self, name: &Option<String>) -> Result<Arc<Look>, SolveError> {
+        let context = self.workshop.contexts.get(name).map(|context| Arc::new(context.look()));
         context.ok_or_else(|| SolveError::NoContext { name: name.clone().unwrap_or_default() })
     }
 
@@ -92,7 +92,7 @@ impl Job<'_> {
     fn paths(
         &self,
         instruction: CopyInstruction,
-        tree: Arc<Directory>,
+        tree: Arc<Look>,
         selected: Vec<copy::Selected>,
         inputs: &mut Vec<Input>,
     ) -> Result<(), SolveError> {

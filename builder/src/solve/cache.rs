@@ -10,36 +10,18 @@
 //! each record is sealed with a hash. The whole file can be deleted at any time and is rebuilt by
 //! building; one that is no database any more is put aside.
 
+mod database;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use oxbox_layers::compress::ChunkIndex;
 use oxbox_layers::layer::Layer;
 use oxbox_layers::oci::{Descriptor, DiffId, MediaType};
-use rusqlite::{
-    Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, ffi, params,
-};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, ffi, params};
 
+use self::database::{connect, is_damage, put_aside};
 use super::{Key, KeyHasher};
-
-/// Changes whenever the tables do; another version's file is emptied, since it can be rebuilt.
-const SCHEMA_VERSION: i32 = 3;
-
-const SCHEMA: &str = "
-    DROP TABLE IF EXISTS record;
-    CREATE TABLE record (
-        key BLOB PRIMARY KEY, diff_id TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
-        media_type TEXT NOT NULL, seal BLOB NOT NULL,
-        used INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX record_used ON record (used);
-    DROP TABLE IF EXISTS last;
-    CREATE TABLE last (definition BLOB PRIMARY KEY, chunks BLOB NOT NULL, used INTEGER NOT NULL);";
-
-/// How long another process may hold the database. Transactions here take microseconds, so that only a
-/// machine in trouble comes near.
-const BUSY: Duration = Duration::from_secs(30);
 
 /// The cache, shared by threads and by processes.
 pub struct Cache {
@@ -177,49 +159,6 @@ impl Cache {
         let connection = self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         work(&connection).map_err(|source| CacheError { verb, path: self.path.clone(), source })
     }
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // Losing the last records in a power cut costs a rebuild, never a wrong image.
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    let is_current = || -> rusqlite::Result<bool> {
-        let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        Ok(version == SCHEMA_VERSION)
-    };
-    if !is_current()? {
-        // Looked at again under the lock: somebody else may be making the tables right now.
-        let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
-        if !is_current()? {
-            transaction.execute_batch(SCHEMA)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        }
-        transaction.commit()?;
-    }
-    Ok(connection)
-}
-
-/// Whether the file is no database, or not a whole one.
-fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
-}
-
-/// Moves a damaged database out of the way, with what SQLite keeps beside it. Another process that has
-/// it open goes on with a file that nobody will look at again, which costs it some records.
-fn put_aside(path: &Path) -> rusqlite::Result<()> {
-    let beside = |end: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
-    for end in ["-wal", "-shm"] {
-        // Most often there is none.
-        let _ = std::fs::remove_file(beside(end));
-    }
-    std::fs::rename(path, beside(".damaged")).map_err(|_| rusqlite::Error::InvalidPath(path.to_owned()))
 }
 
 /// A hash of the whole record but for `used`.

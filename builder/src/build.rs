@@ -267,7 +267,7 @@ fn workshop<'a>(
     }
     Ok(Workshop {
         store,
-        cache: Cache::open(&state.join("cache.db"))?,
+        cache: open_cache(state, progress)?,
         indexes: Indexes::open(&state.join("indexes"))?,
         snapshots: Box::new(snapshots),
         contexts,
@@ -279,6 +279,18 @@ fn workshop<'a>(
         now: jiff::Timestamp::now().as_second(),
         interrupt: interrupt.clone(),
         progress,
+    })
+}
+
+/// Opens the cache. One that cannot be opened is done without, unless there is no room for anything at all.
+fn open_cache(state: &Path, progress: &dyn Progress) -> Result<Cache, CacheError> {
+    Cache::open(&state.join("cache.db")).or_else(|error| {
+        if error.is_full() {
+            return Err(error);
+        }
+        let message = format!("building without a cache: {error}: {}", error.source);
+        progress.event(Event::Warning { message: &message });
+        Ok(Cache::nowhere())
     })
 }
 

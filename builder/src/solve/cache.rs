@@ -3,6 +3,7 @@
 //! ```text
 //! cache.db    record(key → diff_id, digest, size, media_type, seal, used)    SQLite, WAL, many processes
 //!             last(definition → chunks, used)                              of the layer it led to last
+//!             layer(digest → title, made, uses), snapshot(name → bytes)    for du and prune: usage.rs
 //! ```
 //!
 //! A record is a hint, never the truth: the layer's blob is in the store, and a record whose blob is
@@ -11,6 +12,7 @@
 //! building; one that is no database any more is put aside.
 
 mod database;
+pub mod usage;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -20,7 +22,7 @@ use oxbox_layers::layer::Layer;
 use oxbox_layers::oci::{Descriptor, DiffId, MediaType};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, ffi, params};
 
-use self::database::{connect, is_damage, put_aside};
+use self::database::{connect, connect_nowhere, is_damage, put_aside};
 use super::{Key, KeyHasher};
 
 /// The cache, shared by threads and by processes.
@@ -63,6 +65,12 @@ impl Cache {
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
+    /// Makes a cache that nobody else sees and that goes with this process: for who cannot open the usual one.
+    pub fn nowhere() -> Self {
+        let connection = connect_nowhere().expect("because memory is all that it takes");
+        Self { path: PathBuf::from(":memory:"), connection: Mutex::new(connection) }
+    }
+
     /// Returns what `key` led to, and notes that it was of use now.
     pub fn get(&self, key: &Key, now: i64) -> Result<Option<Layer>, CacheError> {
         self.with("read", |connection| {
@@ -78,6 +86,9 @@ impl Cache {
                 connection
                     .prepare_cached("UPDATE record SET used = ?2 WHERE key = ?1")?
                     .execute(params![&key.as_bytes()[..], now])?;
+                if let Some(layer) = &record {
+                    usage::count_use(connection, &layer.descriptor.digest)?;
+                }
             }
             Ok(record)
         })

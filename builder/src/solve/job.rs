@@ -201,6 +201,7 @@ impl Job<'_> {
             workshop.cache.put_last(&definition, &chunks, workshop.now)?;
         }
         self.remember(key, &layer)?;
+        workshop.cache.describe(&layer, &self.vertex.title, workshop.now)?;
         Ok(layer)
     }
 

@@ -12,6 +12,7 @@ pub mod key;
 pub mod schedule;
 pub mod solver;
 
+pub use cache::usage::Remembered;
 pub use cache::{Cache, CacheError};
 pub use indexes::{Indexes, IndexesError};
 pub use key::{Key, KeyHasher};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// Changes whenever the tables do; another version's file is emptied, since it can be rebuilt.
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
 
 const SCHEMA: &str = "
     DROP TABLE IF EXISTS record;
@@ -17,14 +17,28 @@ const SCHEMA: &str = "
     ) WITHOUT ROWID;
     CREATE INDEX record_used ON record (used);
     DROP TABLE IF EXISTS last;
-    CREATE TABLE last (definition BLOB PRIMARY KEY, chunks BLOB NOT NULL, used INTEGER NOT NULL);";
+    CREATE TABLE last (definition BLOB PRIMARY KEY, chunks BLOB NOT NULL, used INTEGER NOT NULL);
+    DROP TABLE IF EXISTS layer;
+    CREATE TABLE layer (
+        digest TEXT PRIMARY KEY, title TEXT NOT NULL, made INTEGER NOT NULL, uses INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    DROP TABLE IF EXISTS snapshot;
+    CREATE TABLE snapshot (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;";
 
 /// How long another process may hold the database. Transactions here take microseconds, so that only a
 /// machine in trouble comes near.
 const BUSY: Duration = Duration::from_secs(30);
 
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+    prepare(Connection::open(path)?)
+}
+
+/// Makes a database that goes with this process.
+pub(super) fn connect_nowhere() -> rusqlite::Result<Connection> {
+    prepare(Connection::open_in_memory()?)
+}
+
+fn prepare(connection: Connection) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // Losing the last records in a power cut costs a rebuild, never a wrong image.

@@ -7,11 +7,12 @@
 //! A snapshot is renamed into place whole, but not synced: that would cost more than unpacking. After a
 //! crash of the machine the name may be on disk and the content not. So a snapshot is believed as long
 //! as the machine runs that wrote it, and for good once a sweep has synced it, when the kernel has long
-//! written it by itself and there is nothing left to wait for.
+//! written it by itself and there is nothing left to wait for. Its mtime says when a step last stood on it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::{SnapshotError, io_error};
 
@@ -75,7 +76,21 @@ impl Marker {
         let aside = directory.join("unpacked.new");
         let synced = Self { boot: SYNCED.to_owned(), root: self.root };
         fs::write(&aside, synced.text()).map_err(io_error("write", &aside))?;
+        if let (Some(used), Ok(file)) = (Self::used(directory), File::options().write(true).open(&aside)) {
+            let _ = file.set_modified(used);
+        }
         fs::rename(&aside, directory.join(NAME)).map_err(io_error("rename", &aside))
+    }
+
+    /// Notes that a step stands on the snapshot now.
+    pub(super) fn touch(directory: &Path) {
+        // Without it the snapshot only goes earlier.
+        let _ = File::open(directory.join(NAME)).and_then(|file| file.set_modified(SystemTime::now()));
+    }
+
+    /// Returns when a step last stood on the snapshot; `None` without one.
+    pub(super) fn used(directory: &Path) -> Option<SystemTime> {
+        fs::metadata(directory.join(NAME)).and_then(|found| found.modified()).ok()
     }
 
     /// Returns how far it can be believed in the boot named `boot`.

@@ -17,6 +17,7 @@
 mod claim;
 mod marker;
 mod overlay;
+mod turn;
 mod unpack;
 
 use std::io::{self, Read};
@@ -28,7 +29,7 @@ use oxbox_layers::tree::{ApplyError, DiffError, TreeError};
 
 use crate::exec::Root;
 
-pub use overlay::Overlay;
+pub use overlay::{Kept, Overlay};
 
 /// Keeps unpacked layers and makes roots of them. Shared by threads and by processes.
 pub trait Snapshotter: Send + Sync {

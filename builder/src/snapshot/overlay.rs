@@ -8,7 +8,7 @@
 //!   active/<pid>-<number>/{work,merged}  what the kernel wants besides
 //!   active/<pid>-<number>/lowers         the snapshots a step stands on, one hex a line
 //! $ROOT/locks/snapshots                  shared while a step takes its layers, exclusive while one is pruned
-//! $ROOT/locks/snapshot-<chain_id hex>    held while the layer is unpacked
+//! $ROOT/locks/snapshot-<chain_id hex>    held while the layer is unpacked; gone with its last holder
 //! ```
 //!
 //! Nothing is mounted here. The sandbox does that in its own mount namespace, from [`Active::root`].
@@ -18,7 +18,7 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use oxbox_layers::oci::{ChainId, DiffId};
 use oxbox_layers::tar::Entry;
@@ -26,12 +26,16 @@ use rustix::fs::{FlockOperation, flock, syncfs};
 
 use super::claim::{self, Claim};
 use super::marker::{self, Marker, RootEntry, Trust};
+use super::turn::{self, Turn};
 use super::{Active, OpenLayer, SnapshotError, Snapshotter, Swept, io_error, unpack};
 use crate::exec;
 
 /// After this long the kernel has written a file back by itself (`dirty_expire_centisecs` is 30 s), so
 /// that syncing it waits for nothing.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
+
+/// What the name of a layer's lock begins with.
+const TURN: &str = "snapshot-";
 
 /// Snapshots for overlayfs, mounted by root.
 #[derive(Debug)]
@@ -40,6 +44,17 @@ pub struct Overlay {
     active: PathBuf,
     locks: PathBuf,
     boot: String,
+}
+
+/// A snapshot at rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Which layer it is of.
+    pub layer: ChainId,
+    /// Where it is.
+    pub path: PathBuf,
+    /// When a step last stood on it, or when it was made.
+    pub used: SystemTime,
 }
 
 impl Overlay {
@@ -58,6 +73,17 @@ impl Overlay {
         Ok(Self { snapshots, active, locks, boot: marker::boot_id()? })
     }
 
+    /// Returns the snapshots that are here, in no order.
+    pub fn list(&self) -> Result<Vec<Kept>, SnapshotError> {
+        let kept = claim::directories(&self.snapshots)?.into_iter().filter_map(|path| {
+            let layer = named(&path)?.1;
+            // Without a marker it is just going away.
+            let used = Marker::used(&path)?;
+            Some(Kept { layer, path, used })
+        });
+        Ok(kept.collect())
+    }
+
     fn place(&self, layer: &ChainId) -> PathBuf {
         self.snapshots.join(layer.0.hex())
     }
@@ -69,8 +95,8 @@ impl Overlay {
         Ok(file)
     }
 
-    fn lock_layer(&self, layer: &ChainId) -> Result<File, SnapshotError> {
-        self.lock(&format!("snapshot-{}", layer.0.hex()), FlockOperation::LockExclusive)
+    fn lock_layer(&self, layer: &ChainId) -> Result<Turn, SnapshotError> {
+        Turn::wait(self.locks.join(format!("{TURN}{}", layer.0.hex())))
     }
 
     /// Returns the marker of a layer that is here and can be believed.
@@ -126,6 +152,7 @@ impl Overlay {
         fs::write(&path, list).map_err(io_error("write", &path))?;
         let taken = names.iter().zip(chain).map(|(name, layer)| {
             let marker = self.believed(name)?.ok_or(SnapshotError::Missing { layer: *layer })?;
+            Marker::touch(&self.place(name));
             Ok((self.place(name).join("fs"), marker))
         });
         taken.collect()
@@ -250,6 +277,7 @@ impl Snapshotter for Overlay {
 
     fn sweep(&self) -> Result<Swept, SnapshotError> {
         let mut swept = Swept { abandoned: claim::sweep(&self.active)?, doubtful: 0 };
+        turn::sweep(&self.locks, TURN)?;
         let mut young = Vec::new();
         for path in claim::directories(&self.snapshots)? {
             if path == self.active {

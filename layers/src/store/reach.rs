@@ -84,6 +84,35 @@ fn read(layout: &Layout, role: Role, descriptor: &Descriptor) -> Result<Option<D
 }
 
 impl Layout {
+    /// Returns every digest that some entry reaches, named or not, entries included.
+    ///
+    /// # Errors
+    ///
+    /// [`ReachError::Unreadable`] if a listed document is damaged.
+    pub fn reached(&self) -> Result<HashSet<Digest>, ReachError> {
+        self.needed(&self.entries()?)
+    }
+
+    /// Returns every digest that a prune keeps for the sake of names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::reached`].
+    pub fn reached_by_names(&self) -> Result<HashSet<Digest>, ReachError> {
+        self.held_up(&self.entries()?)
+    }
+
+    /// Returns every digest that one entry reaches, itself included.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::reached`].
+    pub fn reached_by(&self, entry: &Descriptor) -> Result<HashSet<Digest>, ReachError> {
+        let mut walk = Walk::of(self);
+        walk.follow(entry)?;
+        Ok(walk.seen)
+    }
+
     /// Returns every digest that an entry reaches, itself included.
     pub(super) fn needed(&self, entries: &Entries) -> Result<HashSet<Digest>, ReachError> {
         let mut walk = Walk::of(self);

@@ -58,6 +58,27 @@ impl Layout {
         self.sweep_all_but(&needed, at_work, sweep)
     }
 
+    /// Removes those of `spare` that no entry reaches, and what killed processes left unfinished.
+    ///
+    /// For who knows what is not needed, and would not have all of a large store listed for it. The rest is
+    /// as in [`Layout::sweep`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::sweep`].
+    pub fn sweep_only(&self, spare: &[Digest], sweep: Sweep) -> Result<Swept, ReachError> {
+        let (at_work, _gate) = session::survey(&self.disk, sweep.leftover())?;
+        let _index: File = disk::lock(&self.disk.index_lock(), FlockOperation::LockShared)?;
+        let needed = self.needed(&self.entries()?)?;
+        let mut blobs = Vec::new();
+        for digest in spare.iter().filter(|digest| !needed.contains(digest)) {
+            if let Some(metadata) = disk::stat(&self.disk.blob(digest))? {
+                blobs.push(Committed { digest: *digest, size: metadata.len() });
+            }
+        }
+        self.take_all(blobs, at_work, sweep)
+    }
+
     /// Removes the blobs that are not among these. The index must be locked, and those at work known.
     pub(super) fn sweep_all_but(
         &self,
@@ -67,6 +88,15 @@ impl Layout {
     ) -> Result<Swept, ReachError> {
         let mut spare = self.blobs()?;
         spare.retain(|blob| !needed.contains(&blob.digest));
+        self.take_all(spare, at_work, sweep)
+    }
+
+    fn take_all(
+        &self,
+        mut spare: Vec<Committed>,
+        at_work: AtWork,
+        sweep: Sweep,
+    ) -> Result<Swept, ReachError> {
         // Documents before layers, roughly: cut off halfway, what is left is no manifest without layers.
         spare.sort_by_key(|blob| blob.size);
         let mut swept = Swept::default();

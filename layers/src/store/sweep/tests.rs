@@ -175,3 +175,44 @@ fn files_that_are_no_blobs_are_left_alone() {
     idle.open().sweep(Sweep::Remove).unwrap();
     assert!(foreign.exists());
 }
+
+#[test]
+fn a_sweep_of_some_takes_those_and_no_others_and_none_that_is_needed() {
+    let idle = Idle::new();
+    let image = idle.image(b"kept layer", None);
+    idle.open().tag("app", &image).unwrap();
+    let (spare, other) = (idle.put(MediaType::OCI_LAYER, b"spare"), idle.put(MediaType::OCI_LAYER, b"other"));
+    let gone = Descriptor::of(MediaType::OCI_LAYER, b"never was here");
+    let asked = [image.digest, crate::oci::Digest::sha256(b"kept layer"), spare.digest, gone.digest];
+    let told = idle.open().sweep_only(&asked, Sweep::DryRun).unwrap();
+    assert_eq!((told.removed.len(), told.bytes), (1, 5));
+    assert_eq!(idle.open().sweep_only(&asked, Sweep::Remove).unwrap(), told);
+    assert!(idle.holds(b"kept layer") && idle.holds(b"other") && !idle.holds(b"spare"));
+    assert_eq!(other.size, 5);
+}
+
+#[test]
+fn a_sweep_of_some_spares_what_somebody_at_work_found() {
+    let idle = Idle::new();
+    let (found, spare) = (idle.put(MediaType::OCI_LAYER, b"found"), idle.put(MediaType::OCI_LAYER, b"spare"));
+    [&found, &spare].iter().for_each(|blob| idle.age(blob));
+    let at_work = Layout::create(idle.directory.path()).unwrap();
+    assert_eq!(at_work.stat(&found.digest).unwrap(), Some(5));
+    let swept = idle.open().sweep_only(&[found.digest, spare.digest], Sweep::Remove).unwrap();
+    assert_eq!((swept.bytes, swept.kept_busy), (5, 1));
+    assert!(idle.holds(b"found") && !idle.holds(b"spare"));
+}
+
+#[test]
+fn what_names_reach_is_told_from_what_entries_reach() {
+    let idle = Idle::new();
+    let (named, unnamed) = (idle.image(b"named layer", None), idle.image(b"unnamed layer", None));
+    idle.open().tag("app", &named).unwrap();
+    idle.open().update(|entries| entries.add(&unnamed)).unwrap();
+    let layout = idle.open();
+    let layer = |content: &[u8]| crate::oci::Digest::sha256(content);
+    assert!(layout.reached().unwrap().contains(&layer(b"unnamed layer")));
+    assert!(!layout.reached_by_names().unwrap().contains(&layer(b"unnamed layer")));
+    let one = layout.reached_by(&named).unwrap();
+    assert_eq!((one.len(), one.contains(&layer(b"named layer"))), (3, true));
+}

@@ -69,6 +69,19 @@ impl Cache {
         })
     }
 
+    /// Returns how many records lead to these layers.
+    pub fn count_records(&self, layers: &[Digest]) -> Result<usize, CacheError> {
+        self.with("read", |connection| {
+            let mut statement = connection.prepare_cached("SELECT count(*) FROM record WHERE digest = ?1")?;
+            let counts = layers.iter().map(|digest| {
+                statement
+                    .query_row([digest.to_string()], |row| row.get::<_, u32>(0))
+                    .map(|count| count as usize)
+            });
+            counts.sum()
+        })
+    }
+
     /// Forgets which chunks a definition led to last, if that was before `since`.
     pub fn forget_chunks_before(&self, since: i64) -> Result<usize, CacheError> {
         self.with("write", |connection| connection.execute("DELETE FROM last WHERE used < ?1", [since]))

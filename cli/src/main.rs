@@ -11,9 +11,10 @@
 //!   suggest    names that were probably meant        runtime    the way into asynchronous code
 //! progress     what goes on, on standard error       interrupt  and out of it, by signal
 //!   terminal   lines above bars                      log        what the parts say
-//! fetch        base images of a build
+//! fetch        base images of a build                amount     sizes and ages as they are typed
 //! ```
 
+mod amount;
 mod args;
 mod built;
 mod command;

@@ -21,6 +21,8 @@ use crate::log;
 pub(crate) struct Settings {
     /// How progress looks.
     pub(crate) look: Look,
+    /// Whether more was asked for.
+    pub(crate) verbose: bool,
 }
 
 /// How progress looks, now that it is known where it goes.
@@ -52,7 +54,7 @@ pub(crate) fn settle(arguments: &Arguments) -> Settings {
         Progress::Auto | Progress::Plain => Look::Lines,
         Progress::None => Look::Nothing,
     };
-    Settings { look }
+    Settings { look, verbose: arguments.verbose > 0 }
 }
 
 impl Root {

@@ -43,7 +43,7 @@ pub struct Disk {
 pub struct Bounds {
     /// Only what was of no use for so long goes.
     pub unused_for: Option<Duration>,
-    /// So much stays in any case.
+    /// So much stays in any case, but no more than `max_used`.
     pub reserved: Option<Amount>,
     /// No more than that stays.
     pub max_used: Option<Amount>,
@@ -82,7 +82,8 @@ impl Bounds {
         if let Some(min_free) = amount(self.min_free) {
             keeps = keeps.min(used.saturating_sub(min_free.saturating_sub(disk.free)));
         }
-        keeps.max(amount(self.reserved).unwrap_or(0))
+        let most = amount(self.max_used).unwrap_or(u64::MAX);
+        keeps.max(amount(self.reserved).unwrap_or(0).min(most))
     }
 
     /// Returns what goes, the least recently used first.
@@ -177,6 +178,12 @@ mod tests {
         assert_eq!(chosen(&Bounds { reserved: bytes(90), ..bounds }, 100, DISK), [0]);
         let both = Bounds { min_free: bytes(310), max_used: bytes(50), ..Bounds::default() };
         assert_eq!(chosen(&both, 100, DISK).len(), 5);
+    }
+
+    #[test]
+    fn a_reserve_is_no_more_than_the_most() {
+        let bounds = Bounds { reserved: bytes(90), max_used: bytes(50), ..Bounds::default() };
+        assert_eq!(chosen(&bounds, 100, DISK).len(), 5);
     }
 
     #[test]

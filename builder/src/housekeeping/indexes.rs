@@ -5,18 +5,20 @@ use std::path::Path;
 
 use oxbox_layers::image::{Image, ImageError};
 use oxbox_layers::oci::graph::successors;
-use oxbox_layers::oci::{Descriptor, DiffId};
+use oxbox_layers::oci::{Descriptor, DiffId, Digest};
 use oxbox_layers::store::{Layout, Sweep, read_document};
 
 use super::{HousekeepingError, cache, list, remove};
 
 /// Removes the indexes of layers that neither the cache nor an entry of the store knows; returns how many.
 ///
-/// `gone` are entries of the store that do not count: those that a dry run would have taken.
+/// `gone` are entries of the store that do not count, and `forgotten` layers that do not: those that a dry
+/// run would have taken.
 pub fn sweep_indexes(
     state: &Path,
     store: &Layout,
     gone: &[Descriptor],
+    forgotten: &[Digest],
     sweep: Sweep,
 ) -> Result<usize, HousekeepingError> {
     let files = list(&state.join("indexes"))?;
@@ -25,7 +27,9 @@ pub fn sweep_indexes(
     }
     let mut known = listed(store, gone)?;
     if let Some(cache) = cache(state)? {
-        known.extend(cache.used_since(i64::MIN)?.into_iter().map(|layer| layer.diff_id));
+        let layers = cache.used_since(i64::MIN)?.into_iter();
+        let remembered = layers.filter(|layer| !forgotten.contains(&layer.descriptor.digest));
+        known.extend(remembered.map(|layer| layer.diff_id));
     }
     let mut swept = 0;
     for path in files {

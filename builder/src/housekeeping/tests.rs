@@ -107,9 +107,9 @@ fn an_index_goes_with_the_last_that_knew_its_layer() {
     remember(state.path(), &layers[0]);
     let named = image(&store, &layers[1]);
     store.tag("app", &named).unwrap();
-    assert_eq!(sweep_indexes(state.path(), &store, &[], Sweep::DryRun).unwrap(), 1);
-    assert_eq!(sweep_indexes(state.path(), &store, &[named], Sweep::DryRun).unwrap(), 2);
-    assert_eq!(sweep_indexes(state.path(), &store, &[], Sweep::Remove).unwrap(), 1);
+    assert_eq!(sweep_indexes(state.path(), &store, &[], &[], Sweep::DryRun).unwrap(), 1);
+    assert_eq!(sweep_indexes(state.path(), &store, &[named], &[], Sweep::DryRun).unwrap(), 2);
+    assert_eq!(sweep_indexes(state.path(), &store, &[], &[], Sweep::Remove).unwrap(), 1);
     let left: Vec<bool> = layers.iter().map(|layer| has_index(state.path(), layer)).collect();
     assert_eq!(left, [true, true, false]);
 }
@@ -124,7 +124,7 @@ fn an_unfinished_index_is_left_to_its_writer_for_a_while() {
     let file = fs::File::options().write(true).open(&old).unwrap();
     file.set_modified(SystemTime::now() - Duration::from_secs(2 * 3600)).unwrap();
     layers.iter().for_each(|layer| remember(state.path(), layer));
-    assert_eq!(sweep_indexes(state.path(), &store, &[], Sweep::Remove).unwrap(), 0);
+    assert_eq!(sweep_indexes(state.path(), &store, &[], &[], Sweep::Remove).unwrap(), 0);
     assert_eq!(sweep_leftovers(state.path(), Sweep::Remove).unwrap().files, 1);
     assert!(!old.exists());
     assert!(state.path().join("indexes/.tmpNew").exists());

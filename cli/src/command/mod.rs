@@ -5,6 +5,7 @@ mod call;
 mod completions;
 mod copy;
 mod delete;
+mod du;
 mod images;
 mod info;
 mod inspect;
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Copy(copy::Copy),
     /// Delete a tag or a manifest from a registry.
     Delete(delete::Delete),
+    /// Show what takes how much space; --verbose shows each image and each layer of the cache.
+    Du(du::Du),
     /// List the images of the local store.
     Images(images::Images),
     /// Show where oxbox keeps what, and what this machine allows.
@@ -49,7 +52,7 @@ pub(crate) enum Command {
     /// Write the manual pages into a folder.
     #[command(hide = true)]
     Man(man::Man),
-    /// Remove images without a name, and what neither an image nor the build cache needs.
+    /// Remove images without a name, what nobody needs, and as much of the build cache as is asked for.
     Prune(prune::Prune),
     /// Remove names from the local store; bytes go with the next prune.
     Rmi(rmi::Rmi),
@@ -85,6 +88,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
         Command::Completions(options) => completions::run(&options),
         Command::Copy(options) => copy::run(&options, settings),
         Command::Delete(options) => delete::run(&options),
+        Command::Du(options) => du::run(&options, settings),
         Command::Images(options) => images::run(&options),
         Command::Info(options) => info::run(&options),
         Command::Inspect(options) => inspect::run(&options),

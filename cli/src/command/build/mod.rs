@@ -7,6 +7,7 @@ mod inputs;
 mod metadata;
 mod outputs;
 mod sandbox;
+mod tidying;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use deliver::Carrier;
 use inputs::Inputs;
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
+use tidying::Tidying;
 
 /// Options of `oxbox build`.
 #[derive(Debug, Args)]
@@ -45,6 +47,8 @@ pub(crate) struct Build {
     caching: Caching,
     #[command(flatten)]
     sandbox: Sandbox,
+    #[command(flatten)]
+    tidying: Tidying,
     /// Check the Dockerfile and build nothing: --call=check.
     #[arg(long, conflicts_with = "call")]
     check: bool,
@@ -124,8 +128,14 @@ pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     let wanted = options.outputs.wanted()?;
     let request = options.request(&root, plan, &wanted)?;
     let look = if options.quiet { Look::Nothing } else { settings.look };
-    let images = build(options, &request, &wanted, &root, look)?;
-    options.tell(&images, &wanted)
+    let built =
+        build(options, &request, &wanted, &root, look).and_then(|images| options.tell(&images, &wanted));
+    // From here on nobody is at work in the store on this build's behalf.
+    drop(request);
+    if built.as_ref().err().is_none_or(|error| !error.is::<Interrupted>()) {
+        options.tidying.tidy(root.path());
+    }
+    built
 }
 
 fn build(

@@ -93,6 +93,11 @@ impl ChunkIndex {
         self.compression
     }
 
+    /// Returns how many bytes the chunks are before compression.
+    pub fn size(&self) -> u64 {
+        self.chunks.iter().map(|chunk| u64::from(chunk.size)).sum()
+    }
+
     /// Returns the packed form, which checks itself when it is read.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_BYTES + self.chunks.len() * CHUNK_BYTES + HASH_BYTES);

@@ -58,6 +58,15 @@ pub(super) struct Chunk {
     pub(super) compressed: u32,
 }
 
+impl Chunk {
+    /// Returns the chunk of bytes that are written as they are.
+    pub(super) fn plain(bytes: &[u8]) -> Self {
+        let key = blake3::hash(bytes);
+        let size = u32::try_from(bytes.len()).expect("because no chunk is longer than a few MiB");
+        Self { key, size, crc: 0, digest: key, compressed: size }
+    }
+}
+
 /// The chunks of one blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkIndex {
@@ -165,7 +174,7 @@ fn chunk(fields: &mut Fields<'_>, compression: Compression) -> Result<Chunk, Chu
         digest: fields.next()?.into(),
         compressed: u32::from_le_bytes(fields.next()?),
     };
-    let most = Lengths::of(compression).most;
+    let most = Lengths::noted(compression).most;
     // No format makes bytes twice as many.
     if chunk.size as usize > most || chunk.compressed as usize > 2 * most {
         return Err(ChunkIndexError::Malformed);

@@ -205,7 +205,8 @@ mod tests {
     use crate::oci::Algorithm;
     use crate::store::{BlobStore, Layout, Memory};
 
-    const ALL: [Compression; 2] = [Compression::Gzip { level: 1 }, Compression::Zstd { level: 1 }];
+    const ALL: [Compression; 3] =
+        [Compression::None, Compression::Gzip { level: 1 }, Compression::Zstd { level: 1 }];
 
     fn noise(size: usize, seed: u64) -> Vec<u8> {
         let mut state = seed | 1;

@@ -106,7 +106,7 @@ pub struct Written {
     pub layer: Layer,
     /// Its entries; see [`LayerWriter::indexed`].
     pub index: Option<LayerIndex>,
-    /// Its chunks; see [`LayerWriter::splicing`]. `None` also if it is not compressed.
+    /// Its chunks; see [`LayerWriter::splicing`].
     pub chunks: Option<ChunkIndex>,
     /// Bytes of tar whose compressed form was taken over from an earlier layer.
     pub spliced_bytes: u64,

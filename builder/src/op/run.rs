@@ -18,7 +18,7 @@ use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
 
 use crate::exec::{self, ExecError, Exit, Interrupt, Process, Source};
 use crate::plan::graph::{Network, Run};
-use crate::snapshot::{Active, SnapshotError, Snapshotter};
+use crate::snapshot::{Active, Known, SnapshotError, Snapshotter};
 use crate::solve::{Key, KeyHasher};
 
 /// Why a RUN fails.
@@ -108,6 +108,8 @@ pub struct Room<'a> {
     pub store: &'a dyn BlobStore,
     /// Where they are unpacked.
     pub snapshots: &'a dyn Snapshotter,
+    /// Tells what was noted of a layer that was written here.
+    pub known: &'a dyn Fn(&Layer) -> Option<Known<'a>>,
     /// Ends the command when the build is given up.
     pub interrupt: &'a Interrupt,
     /// No file of the layer is later.
@@ -130,7 +132,8 @@ pub fn make(
         let mut open = || -> io::Result<Box<dyn Read>> {
             Ok(Box::new(layer.open_tar(room.store).map_err(io::Error::other)?))
         };
-        room.snapshots.unpack(&chain[..=at], &mut open).map_err(snapshot)?;
+        let known = (room.known)(layer);
+        room.snapshots.unpack(&chain[..=at], &mut open, known.as_ref()).map_err(snapshot)?;
     }
     let active = room.snapshots.prepare(&chain).map_err(snapshot)?;
     execute(run, &active, room)?;

@@ -1,7 +1,10 @@
 //! Whether a snapshot that is in its place can be believed.
 //!
 //! ```text
-//! <hex>/unpacked      `<boot id>` or `synced`, newline, `own root` or `inherited root`, newline
+//! <hex>/unpacked      `<boot id>` or `synced`, newline,
+//!                     `above <chain_id>`, newline,                        of what stands on another snapshot
+//!                     `own root` or `inherited root`, newline,
+//!                     `noted <diff_id> [<chain_id of what is below>]`, newline      if `contents` is beside
 //! ```
 //!
 //! A snapshot is renamed into place whole, but not synced: that would cost more than unpacking. After a
@@ -14,12 +17,16 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
+use oxbox_layers::oci::{ChainId, DiffId};
+
 use super::{SnapshotError, io_error};
 
 const NAME: &str = "unpacked";
 const SYNCED: &str = "synced";
 const OWN: &str = "own root";
 const INHERITED: &str = "inherited root";
+const ABOVE: &str = "above ";
+const NOTED: &str = "noted ";
 
 /// What a snapshot says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +34,26 @@ pub(super) struct Marker {
     /// The boot in which it was written, or the word for "surely on disk".
     boot: String,
     pub(super) root: RootEntry,
+    pub(super) form: Form,
+}
+
+/// What a snapshot's directory is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Form {
+    /// All that the layer says.
+    Whole,
+    /// The same, and what is in it is noted: another layer's snapshot may be made above it.
+    Noted {
+        /// The layer.
+        layer: DiffId,
+        /// What lies below it.
+        below: Option<ChainId>,
+    },
+    /// What the layer says otherwise than that of another snapshot, which is not of this form.
+    Above {
+        /// That snapshot.
+        base: ChainId,
+    },
 }
 
 /// Where the attributes of the layer's root directory come from.
@@ -51,8 +78,8 @@ pub(super) enum Trust {
 
 impl Marker {
     /// Returns the marker of what is written now.
-    pub(super) fn new(boot: &str, root: RootEntry) -> Self {
-        Self { boot: boot.to_owned(), root }
+    pub(super) fn new(boot: &str, root: RootEntry, form: Form) -> Self {
+        Self { boot: boot.to_owned(), root, form }
     }
 
     /// Reads the marker in `directory`; `None` without one.
@@ -74,7 +101,7 @@ impl Marker {
     /// Writes it anew into a directory that others are reading, as surely on disk.
     pub(super) fn write_synced(&self, directory: &Path) -> Result<(), SnapshotError> {
         let aside = directory.join("unpacked.new");
-        let synced = Self { boot: SYNCED.to_owned(), root: self.root };
+        let synced = Self { boot: SYNCED.to_owned(), ..self.clone() };
         fs::write(&aside, synced.text()).map_err(io_error("write", &aside))?;
         if let (Some(used), Ok(file)) = (Self::used(directory), File::options().write(true).open(&aside)) {
             let _ = file.set_modified(used);
@@ -104,14 +131,35 @@ impl Marker {
     }
 
     fn parse(text: &str) -> Self {
-        let mut lines = text.lines();
-        let boot = lines.next().unwrap_or("").to_owned();
-        match lines.next() {
-            Some(OWN) => Self { boot, root: RootEntry::Own },
-            Some(INHERITED) => Self { boot, root: RootEntry::Inherited },
-            // Torn after the first line.
-            _ => Self { boot: String::new(), root: RootEntry::Inherited },
+        // Torn, or of a version that knows more.
+        Self::try_parse(text).unwrap_or(Self {
+            boot: String::new(),
+            root: RootEntry::Inherited,
+            form: Form::Whole,
+        })
+    }
+
+    fn try_parse(text: &str) -> Option<Self> {
+        let mut lines = text.strip_suffix('\n')?.split('\n');
+        let boot = lines.next()?.to_owned();
+        let mut line = lines.next()?;
+        let mut form = Form::Whole;
+        // Before the root, so that a version that does not know of it believes no such snapshot.
+        if let Some(base) = line.strip_prefix(ABOVE) {
+            form = Form::Above { base: ChainId(base.parse().ok()?) };
+            line = lines.next()?;
         }
+        let root = match line {
+            OWN => RootEntry::Own,
+            INHERITED => RootEntry::Inherited,
+            _ => return None,
+        };
+        match (lines.next(), &form) {
+            (None, _) => {}
+            (Some(line), Form::Whole) => form = noted(line)?,
+            _ => return None,
+        }
+        lines.next().is_none().then_some(Self { boot, root, form })
     }
 
     fn text(&self) -> String {
@@ -119,8 +167,26 @@ impl Marker {
             RootEntry::Own => OWN,
             RootEntry::Inherited => INHERITED,
         };
-        format!("{}\n{root}\n", self.boot)
+        let boot = &self.boot;
+        match &self.form {
+            Form::Whole => format!("{boot}\n{root}\n"),
+            Form::Noted { layer, below: None } => format!("{boot}\n{root}\n{NOTED}{layer}\n"),
+            Form::Noted { layer, below: Some(below) } => {
+                format!("{boot}\n{root}\n{NOTED}{layer} {}\n", below.0)
+            }
+            Form::Above { base } => format!("{boot}\n{ABOVE}{}\n{root}\n", base.0),
+        }
     }
+}
+
+fn noted(line: &str) -> Option<Form> {
+    let mut words = line.strip_prefix(NOTED)?.split(' ');
+    let layer = DiffId(words.next()?.parse().ok()?);
+    let below = match words.next() {
+        Some(word) => Some(ChainId(word.parse().ok()?)),
+        None => None,
+    };
+    words.next().is_none().then_some(Form::Noted { layer, below })
 }
 
 /// Returns what names this boot of the machine; containers see their host's.
@@ -132,18 +198,20 @@ pub(super) fn boot_id() -> Result<String, SnapshotError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Marker, RootEntry, Trust};
+    use oxbox_layers::oci::{ChainId, DiffId, Digest};
+
+    use super::{Form, Marker, RootEntry, Trust};
 
     #[test]
     fn a_snapshot_is_believed_in_the_boot_that_wrote_it() {
-        let marker = Marker::new("a", RootEntry::Own);
+        let marker = Marker::new("a", RootEntry::Own, Form::Whole);
         assert_eq!((marker.trust("a"), marker.trust("b")), (Trust::ThisBoot, Trust::Lost));
     }
 
     #[test]
     fn a_synced_snapshot_is_believed_for_good() {
         let directory = tempfile::tempdir().unwrap();
-        Marker::new("a", RootEntry::Own).write_synced(directory.path()).unwrap();
+        Marker::new("a", RootEntry::Own, Form::Whole).write_synced(directory.path()).unwrap();
         let marker = Marker::read(directory.path()).unwrap().unwrap();
         assert_eq!((marker.trust("b"), marker.root), (Trust::Synced, RootEntry::Own));
     }
@@ -160,8 +228,26 @@ mod tests {
     fn a_marker_reads_back() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(Marker::read(directory.path()).unwrap(), None);
-        let marker = Marker::new("a", RootEntry::Inherited);
-        marker.write(directory.path()).unwrap();
-        assert_eq!(Marker::read(directory.path()).unwrap(), Some(marker));
+        let (layer, chain) = (DiffId(Digest::sha256(b"layer")), ChainId(Digest::sha256(b"chain")));
+        let forms = [
+            Form::Whole,
+            Form::Noted { layer, below: None },
+            Form::Noted { layer, below: Some(chain) },
+            Form::Above { base: chain },
+        ];
+        for form in forms {
+            let marker = Marker::new("a", RootEntry::Inherited, form);
+            marker.write(directory.path()).unwrap();
+            assert_eq!(Marker::read(directory.path()).unwrap(), Some(marker));
+        }
+    }
+
+    #[test]
+    fn what_is_said_beyond_the_known_is_not_believed() {
+        let text =
+            Marker::new("a", RootEntry::Own, Form::Above { base: ChainId(Digest::sha256(b"x")) }).text();
+        for text in [format!("{text}more\n"), "a\nown root\nabout it\n".to_owned()] {
+            assert_eq!(Marker::parse(&text).trust("a"), Trust::Lost, "{text:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! unpack(chain)        tar ──────────────▶ snapshot of its topmost layer   once, whoever needs it first
+//!                      what differs ─────▶ the same, above another one     if little does, see above.rs
 //! prepare(chain)       snapshots ────────▶ Active: a root to run in        nothing is mounted yet
 //! changes(active)      what was written ─▶ entries of the new layer
 //! commit(active, id)   what was written ─▶ snapshot of the new layer       without unpacking it again
@@ -14,7 +15,9 @@
 //!
 //! All of this can be rebuilt from the store. Several processes share it.
 
+mod above;
 mod claim;
+mod contents;
 mod marker;
 mod overlay;
 mod turn;
@@ -22,8 +25,12 @@ mod unpack;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use oxbox_layers::compress::ChunkIndex;
 use oxbox_layers::oci::{ChainId, DiffId};
+use oxbox_layers::stack::LayerIndex;
+use oxbox_layers::store::BlobStore;
 use oxbox_layers::tar::Entry;
 use oxbox_layers::tree::{ApplyError, DiffError, TreeError};
 
@@ -38,7 +45,8 @@ pub trait Snapshotter: Send + Sync {
     fn unpacked(&self, chain: &[DiffId]) -> Result<usize, SnapshotError>;
 
     /// Unpacks the topmost layer of a chain unless it is here; `open` yields its uncompressed tar and
-    /// may not be called.
+    /// may not be called. With what is `known` of the layer, only what differs from another layer that is
+    /// unpacked may have to be made; the tree is the same.
     ///
     /// Atomic: others see the whole layer or none. A second caller waits for the first and then finds
     /// it done. The tar is not verified against the diff_id: that is for whoever put it into the store.
@@ -46,7 +54,12 @@ pub trait Snapshotter: Send + Sync {
     /// # Errors
     ///
     /// [`SnapshotError::Missing`] for the lowest layer below that is not here.
-    fn unpack(&self, chain: &[DiffId], open: &mut OpenLayer<'_>) -> Result<(), SnapshotError>;
+    fn unpack(
+        &self,
+        chain: &[DiffId],
+        open: &mut OpenLayer<'_>,
+        known: Option<&Known<'_>>,
+    ) -> Result<(), SnapshotError>;
 
     /// Makes a root of layers, the lowest first; of none, an empty one.
     ///
@@ -75,6 +88,16 @@ pub trait Snapshotter: Send + Sync {
 
 /// Yields the uncompressed tar of a layer.
 pub type OpenLayer<'a> = dyn FnMut() -> io::Result<Box<dyn Read>> + 'a;
+
+/// What was noted of a layer when it was written here.
+pub struct Known<'a> {
+    /// Its entries.
+    pub index: Arc<LayerIndex>,
+    /// The chunks of its tar.
+    pub chunks: Arc<ChunkIndex>,
+    /// Where its blob is.
+    pub store: &'a dyn BlobStore,
+}
 
 /// A root to run in, and what is written there. Dropping it discards that.
 #[derive(Debug)]

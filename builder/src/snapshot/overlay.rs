@@ -4,9 +4,10 @@
 //! $ROOT/snapshots/                       0700: layers hold setuid programs
 //!   <chain_id hex>/fs/                   one layer: devices 0:0 for what it hides, opaque directories marked
 //!   <chain_id hex>/unpacked              see marker.rs
+//!   <chain_id hex>/contents              see contents.rs: of what others may be made above
 //!   active/<pid>-<number>/fs/            what a step writes, or a layer that is being unpacked
 //!   active/<pid>-<number>/{work,merged}  what the kernel wants besides
-//!   active/<pid>-<number>/lowers         the snapshots a step stands on, one hex a line
+//!   active/<pid>-<number>/lowers         the snapshots a step or a layer stands on, one hex a line
 //! $ROOT/locks/snapshots                  shared while a step takes its layers, exclusive while one is pruned
 //! $ROOT/locks/snapshot-<chain_id hex>    held while the layer is unpacked; gone with its last holder
 //! ```
@@ -24,10 +25,11 @@ use oxbox_layers::oci::{ChainId, DiffId};
 use oxbox_layers::tar::Entry;
 use rustix::fs::{FlockOperation, flock, syncfs};
 
+use super::above::{self, Candidate};
 use super::claim::{self, Claim};
-use super::marker::{self, Marker, RootEntry, Trust};
+use super::marker::{self, Form, Marker, RootEntry, Trust};
 use super::turn::{self, Turn};
-use super::{Active, OpenLayer, SnapshotError, Snapshotter, Swept, io_error, unpack};
+use super::{Active, Known, OpenLayer, SnapshotError, Snapshotter, Swept, io_error, unpack};
 use crate::exec;
 
 /// After this long the kernel has written a file back by itself (`dirty_expire_centisecs` is 30 s), so
@@ -99,32 +101,83 @@ impl Overlay {
         Turn::wait(self.locks.join(format!("{TURN}{}", layer.0.hex())))
     }
 
-    /// Returns the marker of a layer that is here and can be believed.
+    /// Returns the marker of a layer that is here and can be believed, together with what it stands on.
     fn believed(&self, layer: &ChainId) -> Result<Option<Marker>, SnapshotError> {
+        let Some(marker) = self.trusted(layer)? else { return Ok(None) };
+        let Form::Above { base } = marker.form else { return Ok(Some(marker)) };
+        let base = self.trusted(&base)?;
+        // Its base may have been made anew since, and then it may be above another one.
+        Ok(base.filter(|base| !matches!(base.form, Form::Above { .. })).map(|_| marker))
+    }
+
+    fn trusted(&self, layer: &ChainId) -> Result<Option<Marker>, SnapshotError> {
         let marker = Marker::read(&self.place(layer))?;
         Ok(marker.filter(|marker| marker.trust(&self.boot) != Trust::Lost))
     }
 
-    /// Makes the snapshot of a layer of what `fill` puts into a directory.
+    /// Makes the snapshot of a layer of what `fill` puts into a claim's `fs`.
     fn make(
         &self,
         layer: &ChainId,
-        fill: &mut dyn FnMut(&Path) -> Result<RootEntry, SnapshotError>,
+        fill: &mut dyn FnMut(&Claim) -> Result<(RootEntry, Form), SnapshotError>,
     ) -> Result<(), SnapshotError> {
         let _lock = self.lock_layer(layer)?;
         if self.believed(layer)?.is_some() {
             return Ok(());
         }
         let claim = Claim::new(&self.active)?;
-        let directory = claim.path().join("fs");
-        fs::create_dir(&directory).map_err(io_error("make", &directory))?;
-        let root = fill(&directory)?;
-        self.publish(claim, layer, root)
+        make_directory(&claim.path().join("fs"))?;
+        let (root, form) = fill(&claim)?;
+        self.publish(claim, layer, Marker::new(&self.boot, root, form))
+    }
+
+    /// Makes the topmost layer of a chain above another snapshot; `None` if that cannot be done.
+    fn make_above(
+        &self,
+        claim: &Claim,
+        chain: &[DiffId],
+        below: &Active,
+        known: &Known<'_>,
+    ) -> Result<Option<(RootEntry, Form)>, SnapshotError> {
+        let Some((layer, lower)) = chain.split_last() else { return Ok(None) };
+        let candidates = self.candidates(layer, ChainId::of(lower).as_ref())?;
+        for Candidate { name, place, .. } in above::most_likely(candidates, known) {
+            let Some(delta) = above::compare(&place, known, &unpack::stack(below.lowers())?)? else {
+                continue;
+            };
+            if !self.hold(claim, &name)? {
+                continue;
+            }
+            let root = above::make(&claim.path().join("fs"), &delta, known)?;
+            return Ok(root.map(|root| (root, Form::Above { base: name })));
+        }
+        Ok(None)
+    }
+
+    /// Returns all snapshots that others may be made above.
+    fn candidates(&self, layer: &DiffId, below: Option<&ChainId>) -> Result<Vec<Candidate>, SnapshotError> {
+        let mut candidates = Vec::new();
+        for place in claim::directories(&self.snapshots)? {
+            let Some((_, name)) = named(&place) else { continue };
+            let marker = self.trusted(&name)?;
+            candidates
+                .extend(marker.and_then(|marker| above::candidate(&place, name, &marker, layer, below)));
+        }
+        Ok(candidates)
+    }
+
+    /// Keeps a snapshot from being pruned as long as the claim lives; `false` if it is gone.
+    fn hold(&self, claim: &Claim, name: &ChainId) -> Result<bool, SnapshotError> {
+        let _lock = self.lock("snapshots", FlockOperation::LockShared)?;
+        let path = claim.path().join("lowers");
+        fs::write(&path, name.0.hex() + "\n").map_err(io_error("write", &path))?;
+        Ok(self.believed(name)?.is_some())
     }
 
     /// Puts a claim into the place of a layer, whose lock is held.
-    fn publish(&self, claim: Claim, layer: &ChainId, root: RootEntry) -> Result<(), SnapshotError> {
-        Marker::new(&self.boot, root).write(claim.path())?;
+    fn publish(&self, claim: Claim, layer: &ChainId, marker: Marker) -> Result<(), SnapshotError> {
+        remove_list(&claim)?;
+        marker.write(claim.path())?;
         let place = self.place(layer);
         if place.exists() {
             // It did not survive a crash of the machine.
@@ -144,43 +197,57 @@ impl Overlay {
     }
 
     /// Writes down what a step stands on, so that nobody prunes it, and checks that it is there.
-    fn take(&self, claim: &Claim, chain: &[DiffId]) -> Result<Vec<(PathBuf, Marker)>, SnapshotError> {
+    fn take(&self, claim: &Claim, chain: &[DiffId]) -> Result<Vec<Taken>, SnapshotError> {
         let _lock = self.lock("snapshots", FlockOperation::LockShared)?;
-        let names = chain_ids(chain);
-        let list: String = names.iter().map(|name| name.0.hex() + "\n").collect();
+        let mut list = String::new();
+        let mut taken = Vec::with_capacity(chain.len());
+        for (name, layer) in chain_ids(chain).iter().zip(chain) {
+            let marker = self.believed(name)?.ok_or(SnapshotError::Missing { layer: *layer })?;
+            let base = match marker.form {
+                Form::Above { base } => Some(base),
+                Form::Whole | Form::Noted { .. } => None,
+            };
+            let names = || [Some(*name), base].into_iter().flatten();
+            names().for_each(|name| Marker::touch(&self.place(&name)));
+            list.extend(names().map(|name| name.0.hex() + "\n"));
+            taken.push(Taken { lowers: names().map(|name| self.place(&name).join("fs")).collect(), marker });
+        }
+        // While the lock is held nobody prunes.
         let path = claim.path().join("lowers");
         fs::write(&path, list).map_err(io_error("write", &path))?;
-        let taken = names.iter().zip(chain).map(|(name, layer)| {
-            let marker = self.believed(name)?.ok_or(SnapshotError::Missing { layer: *layer })?;
-            Marker::touch(&self.place(name));
-            Ok((self.place(name).join("fs"), marker))
-        });
-        taken.collect()
+        Ok(taken)
     }
 
     /// Returns the names of all snapshots that living steps stand on.
     fn in_use(&self) -> Result<HashSet<String>, SnapshotError> {
         let mut used = HashSet::new();
         for path in claim::directories(&self.active)? {
-            // A claim without a list is an unpacking, or just going away.
+            // A claim without a list stands on nothing, or is just going away.
             let list = fs::read_to_string(path.join("lowers")).unwrap_or_default();
             used.extend(list.lines().map(str::to_owned));
         }
         Ok(used)
     }
 
-    /// Takes every snapshot out of its place that nobody uses and `keep` says no to.
+    /// Takes every snapshot out of its place that nobody uses, `keep` says no to, and none that stays is
+    /// made above.
     fn set_aside_unless(&self, keep: &mut dyn FnMut(&ChainId) -> bool) -> Result<Vec<Claim>, SnapshotError> {
         let _lock = self.lock("snapshots", FlockOperation::LockExclusive)?;
-        let used = self.in_use()?;
-        let mut aside = Vec::new();
+        let mut used = self.in_use()?;
+        let mut unused = Vec::new();
         for path in claim::directories(&self.snapshots)? {
             let Some((name, layer)) = named(&path) else { continue };
             if !used.contains(name) && !keep(&layer) {
-                aside.extend(self.set_aside(&path)?);
+                unused.push(path);
+                continue;
+            }
+            if let Some(Form::Above { base }) = Marker::read(&path)?.map(|marker| marker.form) {
+                used.insert(base.0.hex());
             }
         }
-        Ok(aside)
+        unused.retain(|path| named(path).is_some_and(|(name, _)| !used.contains(name)));
+        let aside = unused.iter().map(|path| self.set_aside(path));
+        aside.filter_map(Result::transpose).collect()
     }
 
     /// Describes the mount: relative to the snapshots, for the kernel takes 255 bytes of each path.
@@ -224,12 +291,27 @@ impl Snapshotter for Overlay {
         Ok(chain.len())
     }
 
-    fn unpack(&self, chain: &[DiffId], open: &mut OpenLayer<'_>) -> Result<(), SnapshotError> {
-        let Some(layer) = ChainId::of(chain) else { return Ok(()) };
-        self.make(&layer, &mut |directory| {
+    fn unpack(
+        &self,
+        chain: &[DiffId],
+        open: &mut OpenLayer<'_>,
+        known: Option<&Known<'_>>,
+    ) -> Result<(), SnapshotError> {
+        let Some((layer, lower)) = chain.split_last() else { return Ok(()) };
+        let Some(name) = ChainId::of(chain) else { return Ok(()) };
+        self.make(&name, &mut |claim| {
             // Also keeps them from being pruned meanwhile.
-            let below = self.prepare(&chain[..chain.len() - 1])?;
-            unpack::unpack(directory, below.lowers(), open)
+            let below = self.prepare(lower)?;
+            if let Some(known) = known.filter(|known| above::is_worth_it(known)) {
+                match self.make_above(claim, chain, &below, known) {
+                    Ok(Some(made)) => return Ok(made),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(%layer, %error, "unpacked whole, after a failure"),
+                }
+                start_again(claim)?;
+            }
+            let root = unpack::unpack(&claim.path().join("fs"), below.lowers(), open)?;
+            Ok((root, above::note(claim.path(), *layer, ChainId::of(lower), known)?))
         })
     }
 
@@ -238,13 +320,12 @@ impl Snapshotter for Overlay {
         let mut taken = self.take(&claim, chain)?;
         taken.reverse();
         for name in ["fs", "work", "merged"] {
-            let directory = claim.path().join(name);
-            fs::create_dir(&directory).map_err(io_error("make", &directory))?;
+            make_directory(&claim.path().join(name))?;
         }
         let upper = claim.path().join("fs");
-        let speaking = taken.iter().find(|(_, marker)| marker.root == RootEntry::Own);
-        dress(&upper, speaking.map(|(lower, _)| lower.as_path()))?;
-        let lowers: Vec<_> = taken.into_iter().map(|(lower, _)| lower).collect();
+        let speaking = taken.iter().find(|taken| taken.marker.root == RootEntry::Own);
+        dress(&upper, speaking.and_then(|taken| taken.lowers.first()).map(PathBuf::as_path))?;
+        let lowers: Vec<_> = taken.into_iter().flat_map(|taken| taken.lowers).collect();
         let root = exec::Root::Overlay(self.stack(&claim, &lowers));
         Ok(Active { root, upper, lowers, chain: ChainId::of(chain), claim })
     }
@@ -264,10 +345,8 @@ impl Snapshotter for Overlay {
             let path = claim.path().join(name);
             fs::remove_dir_all(&path).map_err(io_error("remove", &path))?;
         }
-        let list = claim.path().join("lowers");
-        fs::remove_file(&list).map_err(io_error("remove", &list))?;
         // The changes of a step have no entry for the root: what it did to it ends with it.
-        self.publish(claim, &name, RootEntry::Inherited)
+        self.publish(claim, &name, Marker::new(&self.boot, RootEntry::Inherited, Form::Whole))
     }
 
     fn prune(&self, keep: &mut dyn FnMut(&ChainId) -> bool) -> Result<usize, SnapshotError> {
@@ -293,6 +372,34 @@ impl Snapshotter for Overlay {
         }
         self.settle(&young)?;
         Ok(swept)
+    }
+}
+
+/// A layer that a step stands on.
+struct Taken {
+    /// Its directories, the topmost first.
+    lowers: Vec<PathBuf>,
+    marker: Marker,
+}
+
+fn make_directory(path: &Path) -> Result<(), SnapshotError> {
+    fs::create_dir(path).map_err(io_error("make", path))
+}
+
+/// Empties a claim's directory of what was tried in vain.
+fn start_again(claim: &Claim) -> Result<(), SnapshotError> {
+    let directory = claim.path().join("fs");
+    fs::remove_dir_all(&directory).map_err(io_error("remove", &directory))?;
+    make_directory(&directory)?;
+    remove_list(claim)
+}
+
+/// Removes the list of what a claim stands on, when it becomes a snapshot.
+fn remove_list(claim: &Claim) -> Result<(), SnapshotError> {
+    let path = claim.path().join("lowers");
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(error)),
+        _ => Ok(()),
     }
 }
 

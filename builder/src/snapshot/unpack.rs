@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use oxbox_layers::tar::{Entry, Reader};
-use oxbox_layers::tree::apply::{Devices, Options, Ownership, Whiteouts};
+use oxbox_layers::tree::apply::{ApplyError, Devices, Entries, Options, Ownership, Whiteouts};
 use oxbox_layers::tree::overlay::{self, Namespace};
-use oxbox_layers::tree::{Root, Stack, Xattrs, apply};
+use oxbox_layers::tree::{Root, Stack, Xattrs};
 
 use super::marker::RootEntry;
 use super::{OpenLayer, SnapshotError, io_error};
@@ -31,28 +31,49 @@ pub(super) fn unpack(
     below: &[PathBuf],
     open: &mut OpenLayer<'_>,
 ) -> Result<RootEntry, SnapshotError> {
+    let lower = stack(below)?;
+    let tar = open().map_err(io_error("open the layer for", directory))?;
+    let mut archive = Reader::new(BufReader::with_capacity(READ_BYTES, tar));
+    let root = fill(directory, Some(&lower), |entries| {
+        while let Some(entry) = archive.next()? {
+            entries.apply(&entry, &mut archive)?;
+        }
+        Ok(())
+    })?;
+    drain(archive.into_inner()).map_err(io_error("read the end of the layer for", directory))?;
+    Ok(root)
+}
+
+/// Has entries applied to an empty directory, above the layers in `lower`.
+pub(super) fn fill(
+    directory: &Path,
+    lower: Option<&Stack>,
+    work: impl FnOnce(&mut Entries<'_>) -> Result<(), ApplyError>,
+) -> Result<RootEntry, SnapshotError> {
     let set_mode = |mode| {
         fs::set_permissions(directory, Permissions::from_mode(mode))
             .map_err(io_error("set the mode of", directory))
     };
     set_mode(UNSPOKEN_MODE)?;
-    let lower = stack(below)?;
     let options = Options {
         ownership: Ownership::Keep,
         devices: Devices::Required,
-        whiteouts: Whiteouts::Overlay { namespace: Namespace::Trusted, lower: Some(&lower) },
+        whiteouts: Whiteouts::Overlay { namespace: Namespace::Trusted, lower },
         xattrs: Xattrs::CapabilityAndUser,
         max_bytes: MAX_LAYER_BYTES,
         max_entries: MAX_LAYER_ENTRIES,
     };
-    let tar = open().map_err(io_error("open the layer for", directory))?;
-    let mut archive = Reader::new(BufReader::with_capacity(READ_BYTES, tar));
-    let applied = apply(&Root::open(directory)?, &mut archive, &options)
+    let root = Root::open(directory)?;
+    let apply = |mut entries: Entries<'_>| {
+        work(&mut entries)?;
+        entries.finish()
+    };
+    let applied = Entries::new(&root, &options)
+        .and_then(apply)
         .map_err(|source| SnapshotError::Unpack { path: directory.to_owned(), source })?;
     for skipped in &applied.skipped {
         tracing::warn!(?skipped, "left out of a layer");
     }
-    drain(archive.into_inner()).map_err(io_error("read the end of the layer for", directory))?;
     let mode = fs::metadata(directory).map_err(io_error("stat", directory))?.permissions().mode();
     if mode & 0o7777 == UNSPOKEN_MODE {
         set_mode(0o755)?;
@@ -74,7 +95,7 @@ pub(super) fn changes(upper: &Path, below: &[PathBuf]) -> Result<Vec<Entry>, Sna
         .map_err(|source| SnapshotError::Changes { path: upper.to_owned(), source })
 }
 
-fn stack(layers: &[PathBuf]) -> Result<Stack, SnapshotError> {
+pub(super) fn stack(layers: &[PathBuf]) -> Result<Stack, SnapshotError> {
     let roots = layers.iter().map(|layer| Root::open(layer)).collect::<Result<_, _>>()?;
     Ok(Stack::new(roots, Xattrs::CapabilityAndUser))
 }

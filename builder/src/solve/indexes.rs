@@ -12,8 +12,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use oxbox_layers::compress::ChunkIndex;
 use oxbox_layers::layer::Layer;
-use oxbox_layers::oci::DiffId;
+use oxbox_layers::oci::{DiffId, Digest};
 use oxbox_layers::stack::{IndexError, LayerIndex, Stack, StackError};
 use oxbox_layers::store::BlobStore;
 
@@ -26,6 +27,8 @@ const MAX_INDEX_BYTES: u64 = 1 << 30;
 pub struct Indexes {
     folder: PathBuf,
     known: Mutex<HashMap<DiffId, Arc<LayerIndex>>>,
+    /// Of layers that were written in this build, by blob.
+    chunks: Mutex<HashMap<Digest, Arc<ChunkIndex>>>,
 }
 
 /// Why layers cannot be looked into.
@@ -60,7 +63,7 @@ impl Indexes {
     /// Opens the folder, making it if it is not there.
     pub fn open(folder: &Path) -> Result<Self, IndexesError> {
         fs::create_dir_all(folder).map_err(io_error("make", folder))?;
-        Ok(Self { folder: folder.to_owned(), known: Mutex::default() })
+        Ok(Self { folder: folder.to_owned(), known: Mutex::default(), chunks: Mutex::default() })
     }
 
     /// Returns the merged tree of layers, bottom first.
@@ -76,7 +79,24 @@ impl Indexes {
         Ok(())
     }
 
-    fn get(&self, layer: &Layer, store: &dyn BlobStore) -> Result<Arc<LayerIndex>, IndexesError> {
+    /// Keeps the chunks of a layer that was just written, for as long as this lives.
+    pub fn note_chunks(&self, chunks: ChunkIndex) {
+        let digest = chunks.blob().digest;
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::new(chunks));
+    }
+
+    /// Returns the chunks of a layer, if it was written in this build.
+    pub fn chunks(&self, layer: &Layer) -> Option<Arc<ChunkIndex>> {
+        let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.get(&layer.descriptor.digest).cloned()
+    }
+
+    /// Returns the index of a layer, which is read from its tar if it is not kept.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexesError::Layer`] if the tar cannot be read.
+    pub fn get(&self, layer: &Layer, store: &dyn BlobStore) -> Result<Arc<LayerIndex>, IndexesError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&layer.diff_id).cloned();
         if let Some(index) = known {
             return Ok(index);

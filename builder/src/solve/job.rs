@@ -165,6 +165,7 @@ impl Job<'_> {
             let mut room = run::Room {
                 store: &*workshop.store,
                 snapshots: &*workshop.snapshots,
+                known: &|layer| workshop.known(layer),
                 interrupt: &workshop.interrupt,
                 epoch: workshop.epoch,
                 output: &mut output,
@@ -199,6 +200,7 @@ impl Job<'_> {
         }
         if let Some(chunks) = chunks {
             workshop.cache.put_last(&definition, &chunks, workshop.now)?;
+            workshop.indexes.note_chunks(chunks);
         }
         self.remember(key, &layer)?;
         workshop.cache.describe(&layer, &self.vertex.title, workshop.now)?;

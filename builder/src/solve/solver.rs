@@ -20,7 +20,7 @@ use crate::op::copy::{CopyError, Names, Owner};
 use crate::op::run::RunError;
 use crate::plan::graph::{self, Op, Vertex, VertexId};
 use crate::progress::{Event, Progress};
-use crate::snapshot::Snapshotter;
+use crate::snapshot::{Known, Snapshotter};
 
 /// `/etc/passwd` and `/etc/group` beyond this are not looked into.
 const MAX_NAMES_BYTES: u64 = 8 << 20;
@@ -148,6 +148,14 @@ impl Workshop<'_> {
         }
         let stack = Arc::new(self.indexes.stack(&solved.layers, &*self.store)?);
         Ok(Arc::clone(solved.stack.get_or_init(|| stack)))
+    }
+
+    /// Returns what was noted of a layer that was written in this build.
+    pub(super) fn known(&self, layer: &Layer) -> Option<Known<'_>> {
+        let chunks = self.indexes.chunks(layer)?;
+        // Without it the layer is unpacked whole, and an error that matters shows there.
+        let index = self.indexes.get(layer, &*self.store).ok()?;
+        Some(Known { index, chunks, store: &*self.store })
     }
 
     /// Reads the owner that `--chown` or USER names, with the image's own files.

@@ -183,7 +183,7 @@ fn a_step_unpacked_looks_as_it_did_when_it_was_committed() {
     let (active, tar, layer) = builder.layer(script);
     let chain = [builder.chain.clone(), vec![layer]].concat();
     assert_eq!(builder.overlay.unpacked(&chain).unwrap(), 2);
-    builder.overlay.unpack(&chain, &mut || Ok(Box::new(std::io::Cursor::new(tar.clone())))).unwrap();
+    builder.overlay.unpack(&chain, &mut || Ok(Box::new(std::io::Cursor::new(tar.clone()))), None).unwrap();
     builder.chain = chain;
     let unpacked = builder.see(LOOK);
 
@@ -208,7 +208,10 @@ fn a_layer_without_parents_keeps_those_below() {
     }
     let tar = tar.finish().unwrap();
     builder.chain.push(DiffId(Digest::sha256(&tar)));
-    builder.overlay.unpack(&builder.chain, &mut || Ok(Box::new(std::io::Cursor::new(tar.clone())))).unwrap();
+    builder
+        .overlay
+        .unpack(&builder.chain, &mut || Ok(Box::new(std::io::Cursor::new(tar.clone()))), None)
+        .unwrap();
     assert_eq!(builder.see("stat -c '%u:%g %a' /opt; ls /opt; readlink /alias"), "33:34 700\nfile\nin\nopt");
 }
 

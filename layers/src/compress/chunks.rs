@@ -58,6 +58,15 @@ pub(super) struct Chunk {
     pub(super) compressed: u32,
 }
 
+impl Chunk {
+    /// Returns the chunk of bytes that are written as they are.
+    pub(super) fn plain(bytes: &[u8]) -> Self {
+        let key = blake3::hash(bytes);
+        let size = u32::try_from(bytes.len()).expect("because no chunk is longer than a few MiB");
+        Self { key, size, crc: 0, digest: key, compressed: size }
+    }
+}
+
 /// The chunks of one blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkIndex {
@@ -91,6 +100,11 @@ impl ChunkIndex {
     /// Returns how the blob is compressed. Chunks are of use for the same compression only.
     pub fn compression(&self) -> Compression {
         self.compression
+    }
+
+    /// Returns how many bytes the chunks are before compression.
+    pub fn size(&self) -> u64 {
+        self.chunks.iter().map(|chunk| u64::from(chunk.size)).sum()
     }
 
     /// Returns the packed form, which checks itself when it is read.
@@ -160,7 +174,7 @@ fn chunk(fields: &mut Fields<'_>, compression: Compression) -> Result<Chunk, Chu
         digest: fields.next()?.into(),
         compressed: u32::from_le_bytes(fields.next()?),
     };
-    let most = Lengths::of(compression).most;
+    let most = Lengths::noted(compression).most;
     // No format makes bytes twice as many.
     if chunk.size as usize > most || chunk.compressed as usize > 2 * most {
         return Err(ChunkIndexError::Malformed);

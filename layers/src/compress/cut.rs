@@ -52,6 +52,15 @@ impl Lengths {
         }
     }
 
+    /// Returns the lengths of chunks that are remembered: then content decides also where nothing is
+    /// compressed.
+    pub(super) fn noted(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::GZIP,
+            other => Self::of(other),
+        }
+    }
+
     /// A roll below this is a cut.
     fn bound(self) -> u64 {
         u64::MAX.checked_div(self.spread).unwrap_or(0)

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::Compression;
 use super::block::Block;
-use super::chunks::WrittenChunks;
+use super::chunks::{Chunk, WrittenChunks};
 use crate::oci::{Digest, Hasher};
 
 /// No name, no time, no flags, unknown system: what Go's library writes, and nothing of this host.
@@ -88,8 +88,9 @@ impl<W: Write> Frame<W> {
         let size = block.input.len() as u64;
         self.size += size;
         self.spliced += if block.is_spliced { size } else { 0 };
-        if let (Some(chunks), Some(chunk)) = (&mut self.chunks, block.chunk) {
-            chunks.push(chunk);
+        if let Some(chunks) = &mut self.chunks {
+            // What is not compressed came straight from the caller.
+            chunks.push(block.chunk.unwrap_or_else(|| Chunk::plain(&block.input)));
         }
         match self.compression {
             Compression::None => self.writer.write_all(&block.input)?,

@@ -21,6 +21,7 @@ mod chunks;
 mod cut;
 mod decode;
 mod frame;
+mod pieces;
 mod pipeline;
 mod pool;
 mod splice;
@@ -35,6 +36,7 @@ pub use ahead::ReadAhead;
 pub use chunks::{ChunkIndex, ChunkIndexError};
 pub use decode::{DecodeError, Decoder};
 pub use frame::Finished;
+pub use pieces::{PieceError, Pieces, Positions, Range};
 pub use pipeline::{Compressor, compressor};
 pub use splice::Previous;
 

@@ -73,13 +73,14 @@ impl<W: Write + Send + 'static> Compressor<W> {
     }
 
     /// Has the chunks remembered, and those of a `previous` blob taken over where they are the same. The
-    /// bytes are what they would be without. Before the first write only; of no effect on what is not
-    /// compressed.
+    /// bytes are what they would be without. Before the first write only. Of what is not compressed nothing
+    /// is taken over.
     #[must_use]
     pub fn splice(mut self, previous: Previous) -> Self {
-        if let (Engine::Inline(inline), true) = (&mut self.engine, self.compression != Compression::None) {
+        if let Engine::Inline(inline) = &mut self.engine {
             inline.frame.keep_chunks();
-            self.previous = Some(Arc::new(previous));
+            self.cutter = Cutter::new(Lengths::noted(self.compression));
+            self.previous = (self.compression != Compression::None).then(|| Arc::new(previous));
         }
         self
     }

@@ -248,10 +248,17 @@ fn an_index_of_a_blob_that_is_gone_short_or_compressed_otherwise_is_of_no_use_an
 }
 
 #[test]
-fn what_is_not_compressed_has_no_chunks() {
-    let written = splice(&Memory::new(), Compression::None, 2, None, &many());
-    assert!(written.chunks.is_none());
-    assert_eq!(written.layer.diff_id.0, written.layer.descriptor.digest);
+fn what_is_not_compressed_has_its_chunks_noted_and_nothing_taken_over() {
+    let store = Memory::new();
+    let first = splice(&store, Compression::None, 2, None, &many());
+    assert_eq!(first.layer.diff_id.0, first.layer.descriptor.digest);
+    let chunks = first.chunks.unwrap();
+    assert_eq!(ChunkIndex::from_bytes(&chunks.to_bytes()), Ok(chunks.clone()));
+    for threads in [1, 2] {
+        let again = splice(&store, Compression::None, threads, Some(&chunks), &many());
+        assert_eq!((again.layer, again.spliced_bytes), (first.layer.clone(), 0));
+        assert_eq!(again.chunks.as_ref(), Some(&chunks));
+    }
 }
 
 #[test]

@@ -117,8 +117,8 @@ impl LayerIndex {
     }
 
     /// Returns the entries in the order of the archive.
-    pub fn iter(&self) -> impl Iterator<Item = Indexed> {
-        self.records().map(|(path, record)| self.indexed(&path, record))
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { packed: Packed::new(&self.bytes, MAGIC.len()), path: Vec::new() }
     }
 
     /// Returns each path with the position of its record.
@@ -248,6 +248,25 @@ fn read_record(packed: &mut Packed<'_>, path: &[u8]) -> Result<Indexed, Malforme
         }
     }
     Ok(Indexed { entry, ordinal, offset })
+}
+
+/// The entries of an index; see [`LayerIndex::iter`].
+pub struct Iter<'a> {
+    packed: Packed<'a>,
+    path: Vec<u8>,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = Indexed;
+
+    fn next(&mut self) -> Option<Indexed> {
+        if self.packed.is_at_end() {
+            return None;
+        }
+        let sound = "because every record was read when the index was made";
+        read_path(&mut self.packed, &mut self.path).expect(sound);
+        Some(read_record(&mut self.packed, &self.path).expect(sound))
+    }
 }
 
 /// Paths and the positions of their records.

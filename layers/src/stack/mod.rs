@@ -8,9 +8,11 @@
 //!
 //! A stack answers what a COPY asks of its base: where a destination's links lead, whether a directory
 //! is there, who `--chown` means, and what `--from` has to copy. `index.rs` reads one layer, `merge.rs`
-//! puts it onto the others, `contents.rs` gets at the files, `flat.rs` makes one layer of several.
+//! puts it onto the others, `contents.rs` gets at the files, `flat.rs` makes one layer of several, `delta.rs`
+//! compares two of them.
 
 mod contents;
+pub mod delta;
 mod flat;
 mod index;
 mod merge;
@@ -26,8 +28,9 @@ use crate::tar::{Entry, Kind, whiteout};
 use tree::{Node, Tree};
 
 pub use contents::{Content, ContentError, Contents, read_file};
+pub use delta::Delta;
 pub use flat::{Flat, FlatError};
-pub use index::{IndexBuilder, IndexError, IndexTooLarge, Indexed, LayerIndex};
+pub use index::{IndexBuilder, IndexError, IndexTooLarge, Indexed, Iter, LayerIndex};
 
 /// Layers merged into one tree.
 pub struct Stack {

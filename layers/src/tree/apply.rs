@@ -184,11 +184,31 @@ pub fn apply<R: Read>(
     archive: &mut Reader<R>,
     options: &Options<'_>,
 ) -> Result<Applied, ApplyError> {
-    let mut layer = Layer::new(root, options)?;
+    let mut entries = Entries::new(root, options)?;
     while let Some(entry) = archive.next()? {
-        layer.entry(&entry, archive)?;
+        entries.apply(&entry, archive)?;
     }
-    layer.finish()
+    entries.finish()
+}
+
+/// A layer applied entry by entry, for who has them without an archive.
+pub struct Entries<'a>(Layer<'a>);
+
+impl<'a> Entries<'a> {
+    /// Starts with a tree as it is.
+    pub fn new(root: &'a Root, options: &'a Options<'a>) -> Result<Self, ApplyError> {
+        Layer::new(root, options).map(Self)
+    }
+
+    /// Applies the next entry; of `content`, as much is read as the entry says.
+    pub fn apply(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), ApplyError> {
+        self.0.entry(entry, content)
+    }
+
+    /// Gives directories their times. Without it they have those of being written into.
+    pub fn finish(self) -> Result<Applied, ApplyError> {
+        self.0.finish()
+    }
 }
 
 /// By directory, names of files.

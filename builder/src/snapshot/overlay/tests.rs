@@ -1,13 +1,12 @@
 use std::cell::Cell;
 use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oxbox_layers::oci::{ChainId, DiffId, Digest};
 use tempfile::TempDir;
 
-use super::super::marker::{Marker, RootEntry, Trust};
-use super::{Overlay, SnapshotError, Snapshotter, Swept};
+use super::super::marker::{Form, Marker, RootEntry, Trust};
+use super::{Claim, Overlay, SnapshotError, Snapshotter, Swept};
 
 fn snapshots() -> (TempDir, Overlay) {
     let state = tempfile::tempdir().unwrap();
@@ -26,9 +25,9 @@ fn alone(name: &str) -> ChainId {
 
 /// A lowest layer that holds one file of its own name.
 fn make(overlay: &Overlay, name: &str, root: RootEntry) -> DiffId {
-    let fill = &mut |directory: &Path| {
-        fs::write(directory.join(name), name).unwrap();
-        Ok(root)
+    let fill = &mut |claim: &Claim| {
+        fs::write(claim.path().join("fs").join(name), name).unwrap();
+        Ok((root, Form::Whole))
     };
     overlay.make(&alone(name), fill).unwrap();
     layer(name)
@@ -44,9 +43,9 @@ fn a_layer_is_made_once() {
     assert_eq!(overlay.unpacked(&[layer("a")]).unwrap(), 0);
     let made = Cell::new(0);
     for _ in 0..2 {
-        let fill = &mut |_: &Path| {
+        let fill = &mut |_: &Claim| {
             made.set(made.get() + 1);
-            Ok(RootEntry::Inherited)
+            Ok((RootEntry::Inherited, Form::Whole))
         };
         overlay.make(&alone("a"), fill).unwrap();
     }
@@ -61,9 +60,9 @@ fn threads_that_want_one_layer_get_it_made_once() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let fill = &mut |_: &Path| {
+                let fill = &mut |_: &Claim| {
                     made.fetch_add(1, Ordering::Relaxed);
-                    Ok(RootEntry::Inherited)
+                    Ok((RootEntry::Inherited, Form::Whole))
                 };
                 overlay.make(&alone("a"), fill).unwrap();
             });
@@ -75,8 +74,8 @@ fn threads_that_want_one_layer_get_it_made_once() {
 #[test]
 fn a_failed_unpacking_leaves_nothing() {
     let (state, overlay) = snapshots();
-    let fill = &mut |directory: &Path| {
-        fs::write(directory.join("half"), "").unwrap();
+    let fill = &mut |claim: &Claim| {
+        fs::write(claim.path().join("fs/half"), "").unwrap();
         Err(SnapshotError::Missing { layer: layer("a") })
     };
     assert!(overlay.make(&alone("a"), fill).is_err());
@@ -165,7 +164,9 @@ fn the_root_is_that_of_the_topmost_layer_that_has_one() {
 fn a_snapshot_of_another_boot_is_made_again() {
     let (_state, overlay) = snapshots();
     let torn = make(&overlay, "torn", RootEntry::Inherited);
-    Marker::new("another boot", RootEntry::Inherited).write(&overlay.place(&alone("torn"))).unwrap();
+    Marker::new("another boot", RootEntry::Inherited, Form::Whole)
+        .write(&overlay.place(&alone("torn")))
+        .unwrap();
     assert_eq!(overlay.unpacked(&[torn]).unwrap(), 0);
     assert!(matches!(overlay.prepare(&[torn]), Err(SnapshotError::Missing { .. })));
     make(&overlay, "torn", RootEntry::Inherited);
@@ -177,7 +178,9 @@ fn a_sweep_takes_the_abandoned_and_the_doubtful() {
     let (state, overlay) = snapshots();
     make(&overlay, "torn", RootEntry::Inherited);
     let kept = make(&overlay, "kept", RootEntry::Inherited);
-    Marker::new("another boot", RootEntry::Inherited).write(&overlay.place(&alone("torn"))).unwrap();
+    Marker::new("another boot", RootEntry::Inherited, Form::Whole)
+        .write(&overlay.place(&alone("torn")))
+        .unwrap();
     fs::create_dir_all(state.path().join("snapshots/active/1-0/fs")).unwrap();
     let living = overlay.prepare(&[kept]).unwrap();
     assert_eq!(overlay.sweep().unwrap(), Swept { abandoned: 1, doubtful: 1 });

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map};
 use oxbox_layers::tar::{Entry, Kind};
 
 use super::owner::Owner;
+use crate::context::Ignore;
 use crate::context::tree::{self, FileTree, Last, Node, TreeError};
 use crate::plan::mode::Mode;
 
@@ -48,6 +49,14 @@ pub struct Placed {
     pub content: Content,
     /// The tree and the file that this is one of several names of.
     identity: Option<Identity>,
+    /// Whether it comes from nowhere: its time is the build's epoch.
+    pub is_made: bool,
+}
+
+impl Placed {
+    fn bare(entry: Entry) -> Self {
+        Self { entry, content: Content::None, identity: None, is_made: false }
+    }
 }
 
 /// What an instruction says of everything it places.
@@ -57,6 +66,8 @@ pub struct Rules {
     pub owner: Option<Owner>,
     /// `--chmod`.
     pub mode: Option<Mode>,
+    /// `--exclude`.
+    pub exclude: Ignore,
 }
 
 /// Why something cannot be placed.
@@ -226,9 +237,38 @@ impl<'a> Placer<'a> {
         let entry = match self.entry(path)? {
             Some(entry) if entry.kind == Kind::Directory => entry,
             Some(_) => return Err(PlaceError::NotADirectory { path: path.to_vec() }),
-            None => self.ruled(Entry::new(path, Kind::Directory, 0o755)),
+            None => return self.insert(Placed { is_made: true, ..Placed::bare(self.made(path)) }),
         };
-        self.insert(Placed { entry, content: Content::None, identity: None })
+        self.insert(Placed::bare(entry))
+    }
+
+    /// A directory that must exist on the way. Of `--chmod` it takes the permissions of an octal mode, and
+    /// nothing of a symbolic one: that changes what is copied.
+    fn made(&self, path: &[u8]) -> Entry {
+        let mode = self.rules.mode.as_ref().map_or(0o755, Mode::of_made_directories);
+        let Owner { uid, gid } = self.rules.owner.unwrap_or_default();
+        Entry { uid, gid, ..Entry::new(path, Kind::Directory, mode) }
+    }
+
+    /// Gives a directory that is in the layer the time of the source whose contents it takes.
+    pub(super) fn date(&mut self, path: &[u8], mtime: i64) {
+        if let Some(placed) = self.placed.get_mut(&key(path)) {
+            placed.entry.mtime = mtime;
+            placed.is_made = false;
+        }
+    }
+
+    /// Places a directory that only leads to what is copied: one that is there takes the source's mode and
+    /// nothing else.
+    pub(super) fn pass_through(&mut self, source: &Entry, target: &[u8]) -> Result<(), PlaceError> {
+        if self.kind(target)? != Some(Kind::Directory) {
+            return self.put_directory(source, target);
+        }
+        self.ensure(target)?;
+        if let Some(placed) = self.placed.get_mut(&key(target)) {
+            placed.entry.mode = source.mode;
+        }
+        Ok(())
     }
 
     /// Places a directory below the top one: it takes the source's metadata even if it was there.
@@ -239,7 +279,7 @@ impl<'a> Placer<'a> {
             Some(_) => return Err(PlaceError::NotADirectory { path: target.to_vec() }),
         }
         let entry = self.ruled(Entry { path: target.to_vec(), ..source.clone() });
-        self.insert(Placed { entry, content: Content::None, identity: None })
+        self.insert(Placed::bare(entry))
     }
 
     fn put_leaf(
@@ -254,7 +294,8 @@ impl<'a> Placer<'a> {
             return Err(PlaceError::IsADirectory { path: target.to_vec() });
         }
         let entry = self.ruled(Entry { path: target.to_vec(), ..node.entry });
-        self.insert(Placed { entry, content, identity })
+        let is_made = matches!(content, Content::Inline(_));
+        self.insert(Placed { entry, content, identity, is_made })
     }
 
     /// Applies `--chown` and `--chmod`; the mode of a symbolic link means nothing and stays.

@@ -339,12 +339,12 @@ fn an_archive_replaces_what_is_of_another_kind() {
 }
 
 #[test]
-fn pipes_and_devices_of_an_archive_are_left_out() {
+fn pipes_and_devices_of_an_archive_are_unpacked() {
     let archive = Trial::default()
         .with(Entry::new("pipe", Kind::Fifo, 0o644))
         .with(Entry::new("null", Kind::CharacterDevice { major: 1, minor: 3 }, 0o666))
         .file("f", "");
-    assert_eq!(unpacked(archive, &[], "/", Rules::default()), ["644 0 f"]);
+    assert_eq!(unpacked(archive, &[], "/", Rules::default()), ["644 0 f", "666 0 null", "644 0 pipe"]);
 }
 
 #[test]

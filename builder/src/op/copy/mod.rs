@@ -125,7 +125,7 @@ pub fn plan(
     for (number, input) in inputs.into_iter().enumerate() {
         trees.push(input::place(&mut placer, number, input, &target, &exclude)?);
     }
-    Ok(Planned::of(placer, trees))
+    Planned::of(placer, trees)
 }
 
 /// Makes a directory and all above it that is missing.
@@ -139,12 +139,12 @@ pub fn plan_directory(below: &dyn FileTree, path: &str, owner: Owner) -> Result<
     if missing {
         placer.directory(&parts.join(&b'/'))?;
     }
-    Ok(Planned::of(placer, Vec::new()))
+    Planned::of(placer, Vec::new())
 }
 
 impl Planned {
-    fn of(placer: Placer<'_>, trees: Vec<Option<Arc<dyn FileTree>>>) -> Self {
-        Self { entries: placer.finish(), fingerprints: Vec::new(), trees }
+    fn of(placer: Placer<'_>, trees: Vec<Option<Arc<dyn FileTree>>>) -> Result<Self, CopyError> {
+        Ok(Self { entries: placer.finish()?, fingerprints: Vec::new(), trees })
     }
 
     /// Whether the layer would hold nothing.

@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
-use oxbox_layers::tar::{Entry, Kind};
+use oxbox_layers::tar::{Entry, Kind, whiteout};
 
 use super::owner::Owner;
 use crate::context::Ignore;
@@ -124,7 +124,8 @@ impl<'a> Placer<'a> {
     /// Returns the entries, parents before children, names of one file as hard links to the first.
     ///
     /// One name that was copied twice, by way of a link, gives two files.
-    pub fn finish(self) -> Vec<Placed> {
+    pub fn finish(mut self) -> Result<Vec<Placed>, PlaceError> {
+        self.hide_what_was_replaced()?;
         let mut first_names: BTreeMap<Identity, (Vec<u8>, Content)> = BTreeMap::new();
         let mut placed: Vec<Placed> = self.placed.into_values().collect();
         for item in &mut placed {
@@ -140,7 +141,21 @@ impl<'a> Placer<'a> {
                 btree_map::Entry::Occupied(_) => {}
             }
         }
-        placed
+        Ok(placed)
+    }
+
+    /// A directory of the tree below that was replaced, and then by a directory, is another one: what was
+    /// in it must not show again.
+    fn hide_what_was_replaced(&mut self) -> Result<(), PlaceError> {
+        for replaced in &self.replaced {
+            let Some(placed) = self.placed.get(replaced) else { continue };
+            let path = &placed.entry.path;
+            if placed.entry.kind == Kind::Directory && !self.below.children(path)?.is_empty() {
+                let marker = whiteout::opaque(path);
+                self.placed.insert(key(&marker.path), Placed::bare(marker));
+            }
+        }
+        Ok(())
     }
 
     /// Makes a directory and all above it, and returns where it is once links are followed.

@@ -339,6 +339,22 @@ fn an_archive_replaces_what_is_of_another_kind() {
 }
 
 #[test]
+fn a_directory_that_was_replaced_on_the_way_shows_nothing_of_the_one_below() {
+    let file = || Input::Archive {
+        tree: Arc::new(Trial::default().file("usr", "no directory any more")),
+        directories: [].into(),
+    };
+    let directory = || Input::Archive {
+        tree: Arc::new(Trial::default().directory("usr").file("usr/x", "")),
+        directories: [b"usr".to_vec()].into(),
+    };
+    let placed = |inputs| lines(&plan(&base(), inputs, "/", Rules::default()).unwrap());
+    assert_eq!(placed(vec![directory()]), ["755 0 usr/", "644 0 usr/x"]);
+    let hiding = ["755 0 usr/", "0 0 usr/.wh..wh..opq", "644 0 usr/x"];
+    assert_eq!(placed(vec![file(), directory()]), hiding);
+}
+
+#[test]
 fn pipes_and_devices_of_an_archive_are_unpacked() {
     let archive = Trial::default()
         .with(Entry::new("pipe", Kind::Fifo, 0o644))

@@ -10,7 +10,7 @@ use super::solver::{Reuse, SolveError, Solved, Workshop};
 use super::{Key, KeyHasher};
 use crate::context::{Directory, FileTree, Ignore};
 use crate::op::archive::{self, Archive, ArchiveError};
-use crate::op::copy::{self, CopyError, Input, Owner, Planned, Rules, SelectError};
+use crate::op::copy::{self, CopyError, Dates, Input, Owner, Planned, Rules, SelectError};
 use crate::op::run;
 use crate::plan::graph::{self, Placing, Source, Unpack, Vertex, VertexId, Workdir};
 use crate::progress::Event;
@@ -151,11 +151,11 @@ impl Job<'_> {
         if planned.is_empty() {
             return Ok(below.unchanged());
         }
-        let epoch = self.workshop.epoch;
+        let (epoch, now) = (self.workshop.epoch, self.workshop.now);
         let interrupt = &self.workshop.interrupt;
         let key = planned.key(epoch, self.workshop.threads, interrupt)?;
         let layer = self.cached_or(&key, |mut writer| {
-            planned.write(&mut writer, epoch, interrupt)?;
+            planned.write(&mut writer, Dates::of_epoch(epoch, now), interrupt)?;
             Ok(writer.finish_noted()?)
         })?;
         Ok(below.with(layer))

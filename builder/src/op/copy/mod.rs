@@ -49,6 +49,22 @@ pub struct Planned {
     trees: Vec<Option<Arc<dyn FileTree>>>,
 }
 
+/// Which times a layer may carry, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dates {
+    /// No entry is later.
+    pub latest: i64,
+    /// What comes from nowhere: directories on the way, and heredocs.
+    pub made: i64,
+}
+
+impl Dates {
+    /// Returns those of a build whose epoch is [`i64::MAX`] if it has none: then `now` counts.
+    pub fn of_epoch(epoch: i64, now: i64) -> Self {
+        Self { latest: epoch, made: if epoch == i64::MAX { now } else { epoch } }
+    }
+}
+
 /// Why a COPY, ADD or WORKDIR fails.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
@@ -210,11 +226,11 @@ impl Planned {
         Ok((0..self.entries.len()).filter_map(|at| hands[at % workers].next()).collect())
     }
 
-    /// Writes the entries; no time is later than `epoch`, which is the time of what is made here.
+    /// Writes the entries.
     pub fn write(
         &self,
         writer: &mut LayerWriter,
-        epoch: i64,
+        dates: Dates,
         interrupt: &Interrupt,
     ) -> Result<(), CopyError> {
         let mut contents = Vec::new();
@@ -226,7 +242,7 @@ impl Planned {
         for (at, placed) in self.entries.iter().enumerate() {
             check(interrupt)?;
             let mut entry = placed.entry.clone();
-            entry.mtime = if placed.is_made { epoch } else { entry.mtime.min(epoch) };
+            entry.mtime = if placed.is_made { dates.made } else { entry.mtime.min(dates.latest) };
             let mut append = |content: &mut dyn io::Read| {
                 writer.append(&entry, content).map_err(|source| CopyError::Layer { source })
             };

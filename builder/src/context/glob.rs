@@ -2,20 +2,27 @@
 //!
 //! ```text
 //! COPY pattern     *  ?  [a-z]  [^a-z]  \x                 Go's filepath.Match, slashes never matched
-//! ignore pattern   the same, and ** for any number of components
+//! ignore pattern   the same, ** for any number of components, and classes that may match a slash
 //! ```
 //!
 //! Matching walks all ways through the pattern at once, so that its cost is bounded by pattern times
 //! path: `a*a*a*a*b` on a long name is no way to hang a build.
 
 /// A compiled pattern.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Glob {
+    dialect: Dialect,
     tokens: Vec<Token>,
     /// What stands before the first special token, for pruning.
     literal: String,
     /// How many tokens that are.
     literals: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Dialect {
+    Copy,
+    Ignore,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -82,15 +89,15 @@ pub fn unescape(pattern: &str) -> String {
 impl Glob {
     /// Compiles a pattern of COPY and ADD.
     pub fn copy_pattern(pattern: &str) -> Result<Self, GlobError> {
-        Self::compile(pattern, false)
+        Self::compile(pattern, Dialect::Copy)
     }
 
     /// Compiles a pattern of an ignore file.
     pub fn ignore_pattern(pattern: &str) -> Result<Self, GlobError> {
-        Self::compile(pattern, true)
+        Self::compile(pattern, Dialect::Ignore)
     }
 
-    fn compile(pattern: &str, double_stars: bool) -> Result<Self, GlobError> {
+    fn compile(pattern: &str, dialect: Dialect) -> Result<Self, GlobError> {
         if pattern.is_empty() {
             return Err(GlobError::Empty);
         }
@@ -101,7 +108,9 @@ impl Glob {
         let mut rest = pattern;
         while let Some(character) = rest.chars().next() {
             let (token, after) = match character {
-                '*' if double_stars && rest.starts_with("**") => double_star(&rest[2..], tokens.is_empty()),
+                '*' if dialect == Dialect::Ignore && rest.starts_with("**") => {
+                    double_star(&rest[2..], tokens.is_empty())
+                }
                 '*' => (Token::Star, &rest[1..]),
                 '?' => (Token::Any, &rest[1..]),
                 '[' => class(&rest[1..])?,
@@ -121,7 +130,7 @@ impl Glob {
             _ => None,
         });
         let literal: String = literal.collect();
-        Ok(Self { literals: literal.chars().count(), literal, tokens })
+        Ok(Self { dialect, literals: literal.chars().count(), literal, tokens })
     }
 
     /// Whether the whole path matches.
@@ -138,7 +147,7 @@ impl Glob {
             // A byte that is no UTF-8 counts as one character that no pattern names.
             let broken = chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER);
             for character in chunk.valid().chars().chain(broken) {
-                if !states.step(character, tokens, &mut next) {
+                if !states.step(character, self, &mut next) {
                     return false;
                 }
                 std::mem::swap(&mut states, &mut next);
@@ -194,7 +203,8 @@ impl States {
     }
 
     /// Sets `next` to the places after one more character; says whether there are any.
-    fn step(&self, character: char, tokens: &[Token], next: &mut Self) -> bool {
+    fn step(&self, character: char, glob: &Glob, next: &mut Self) -> bool {
+        let tokens = &glob.tokens[glob.literals..];
         next.before.fill(false);
         next.within.fill(false);
         let mut any = false;
@@ -205,7 +215,7 @@ impl States {
             match token {
                 Token::Character(wanted) if *wanted == character => next.enter(index + 1, tokens),
                 Token::Any if character != '/' => next.enter(index + 1, tokens),
-                Token::Class { negated, ranges } if character != '/' => {
+                Token::Class { negated, ranges } if character != '/' || glob.dialect == Dialect::Ignore => {
                     let listed = ranges.iter().any(|(low, high)| (*low..=*high).contains(&character));
                     if listed != *negated {
                         next.enter(index + 1, tokens);
@@ -228,8 +238,9 @@ fn double_star(after: &str, at_start: bool) -> (Token, &str) {
     match (after.strip_prefix('/'), after) {
         (Some("") | None, "" | "/") => (Token::Rest, ""),
         (Some(rest), _) => (Token::Components, rest),
-        // `**.md` matches at any depth; elsewhere `a**b` is `a`, anything up to a slash, `b`.
-        (None, rest) if at_start => (Token::Anything, rest),
+        // `**.md` matches at any depth; elsewhere `a**b` is `a`, anything up to a slash, `b`, and so it
+        // is at the start if something else is special.
+        (None, rest) if at_start && !rest.contains(['*', '?', '[', ']', '\\']) => (Token::Anything, rest),
         (None, rest) => (Token::Components, rest),
     }
 }

@@ -1,4 +1,4 @@
-//! `.dockerignore`: which files of a context nobody sees.
+//! `.dockerignore` and `--exclude`: which files of a tree nobody sees.
 //!
 //! ```text
 //! # comment          node_modules          *.md          !README.md          docs/**/draft-*
@@ -8,6 +8,10 @@
 //! cleaned like paths, `*` and `?` stop at slashes, `**` does not. gitignore is another language: there
 //! a pattern without a slash matches at any depth, here it does not.
 //!
+//! A finer point, as in Docker's matcher: a pattern that had nothing to say of a directory, because what
+//! it would say was so already, does not speak by that directory for what is below. `a`, `!a/b`, `a`
+//! leaves `a/b` visible.
+//!
 //! Docker documentation, "Build context", section ".dockerignore files"
 
 use super::glob::{Glob, GlobError};
@@ -15,17 +19,21 @@ use super::glob::{Glob, GlobError};
 /// Largest ignore file that is read. Real ones have a few kilobytes.
 pub const MAX_IGNORE_BYTES: u64 = 1024 * 1024;
 
-/// The patterns of one ignore file, in order.
-#[derive(Debug, Clone, Default)]
+/// The patterns of one ignore file or of one instruction's `--exclude`, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ignore {
     rules: Vec<Rule>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Rule {
     glob: Glob,
     takes_back: bool,
 }
+
+/// Which patterns matched a directory or one above it: where judging what is in it goes on.
+#[derive(Debug, Clone, Default)]
+pub struct Matched(Vec<bool>);
 
 /// A line that is not a pattern.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +41,17 @@ struct Rule {
 pub struct IgnoreError {
     /// Line, from 1.
     pub line: usize,
+    /// What is wrong with it.
+    #[source]
+    pub source: GlobError,
+}
+
+/// An `--exclude` that is not a pattern.
+#[derive(Debug, thiserror::Error)]
+#[error("{pattern:?} is not a pattern")]
+pub struct ExcludeError {
+    /// As written.
+    pub pattern: String,
     /// What is wrong with it.
     #[source]
     pub source: GlobError,
@@ -47,7 +66,19 @@ impl Ignore {
             if line.starts_with('#') || line.trim().is_empty() {
                 continue;
             }
-            rules.push(Rule::parse(line.trim()).map_err(|source| IgnoreError { line: number + 1, source })?);
+            let rule = Rule::of_line(line.trim());
+            rules.push(rule.map_err(|source| IgnoreError { line: number + 1, source })?);
+        }
+        Ok(Self { rules })
+    }
+
+    /// Reads the patterns of `--exclude`. An ignore file drops a slash at the start of a line; here it
+    /// stays, as in BuildKit, and matches nothing.
+    pub fn of_patterns(patterns: &[String]) -> Result<Self, ExcludeError> {
+        let mut rules = Vec::new();
+        for pattern in patterns.iter().filter(|pattern| !pattern.trim().is_empty()) {
+            let rule = Rule::of_clean(&clean(pattern.trim()));
+            rules.push(rule.map_err(|source| ExcludeError { pattern: pattern.clone(), source })?);
         }
         Ok(Self { rules })
     }
@@ -59,20 +90,48 @@ impl Ignore {
 
     /// Whether the path (relative, clean) is ignored.
     pub fn excludes(&self, path: &[u8]) -> bool {
-        self.rules.iter().fold(false, |excluded, rule| {
-            if excluded == rule.takes_back && rule.matches(path) { !rule.takes_back } else { excluded }
-        })
+        if self.rules.is_empty() {
+            return false;
+        }
+        let mut matched = Matched(vec![false; self.rules.len()]);
+        let borders = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        borders.chain([path.len()]).fold(false, |_, end| self.go_on(&mut matched, &path[..end]))
+    }
+
+    /// Does as [`excludes`](Self::excludes) for a path right below a directory whose own `matched` is
+    /// known (the default at the root), and returns the path's.
+    pub fn judge(&self, matched: &Matched, path: &[u8]) -> (bool, Matched) {
+        let mut matched = matched.clone();
+        matched.0.resize(self.rules.len(), false);
+        let is_excluded = self.go_on(&mut matched, path);
+        (is_excluded, matched)
     }
 
     /// Whether nothing below an ignored directory can be taken back, so that it need not be read.
     pub fn prunes(&self, directory: &[u8]) -> bool {
-        self.excludes(directory)
-            && !self.rules.iter().any(|rule| rule.takes_back && rule.glob.may_match_below(directory))
+        self.excludes(directory) && !self.may_take_back_below(directory)
+    }
+
+    /// Whether a pattern with `!` could match something below a directory; says yes too often, never no.
+    pub fn may_take_back_below(&self, directory: &[u8]) -> bool {
+        self.rules.iter().any(|rule| rule.takes_back && rule.glob.may_match_below(directory))
+    }
+
+    fn go_on(&self, matched: &mut Matched, path: &[u8]) -> bool {
+        let mut is_excluded = false;
+        for (rule, matched) in self.rules.iter().zip(&mut matched.0) {
+            // What a pattern would say is asked only where it would change something.
+            *matched = *matched || (rule.takes_back == is_excluded && rule.glob.matches(path));
+            if *matched {
+                is_excluded = !rule.takes_back;
+            }
+        }
+        is_excluded
     }
 }
 
 impl Rule {
-    fn parse(line: &str) -> Result<Self, GlobError> {
+    fn of_line(line: &str) -> Result<Self, GlobError> {
         let (takes_back, pattern) = match line.strip_prefix('!') {
             Some("") => return Err(GlobError::Empty),
             Some(rest) => (true, rest.trim()),
@@ -83,10 +142,12 @@ impl Rule {
         Ok(Self { glob: Glob::ignore_pattern(relative)?, takes_back })
     }
 
-    /// Matches the path or any directory above it.
-    fn matches(&self, path: &[u8]) -> bool {
-        let borders = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        borders.chain([path.len()]).any(|end| self.glob.matches(&path[..end]))
+    fn of_clean(pattern: &str) -> Result<Self, GlobError> {
+        let (takes_back, pattern) = match pattern.strip_prefix('!') {
+            Some(rest) => (true, rest),
+            None => (false, pattern),
+        };
+        Ok(Self { glob: Glob::ignore_pattern(pattern)?, takes_back })
     }
 }
 
@@ -114,7 +175,7 @@ pub(crate) fn clean(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ignore, clean};
+    use super::{Ignore, Matched, clean};
 
     fn excluded(patterns: &[&str], path: &str) -> bool {
         Ignore::parse(&patterns.join("\n")).unwrap().excludes(path.as_bytes())
@@ -157,6 +218,16 @@ mod tests {
             ("a\\*", "ab", false),
             ("a.b", "axb", false),
             ("a$b", "a$b", true),
+            // The matcher's own oddities: a class may be a slash, and ** before a name means any end of
+            // a path only if nothing else is special behind it.
+            ("a[/]b", "a/b", true),
+            ("a[^x]b", "a/b", true),
+            ("**.m?", "x.md", false),
+            ("**.m?", ".md", true),
+            ("**.m?", "x/.md", true),
+            ("**b", "ab", true),
+            ("**b*", "ab", false),
+            ("**b*", "d/bc", true),
         ] {
             assert_eq!(excluded(&[pattern], path), expected, "{pattern:?} on {path:?}");
         }
@@ -169,6 +240,41 @@ mod tests {
         assert!(!excluded(&patterns, "keep/file"));
         assert!(excluded(&patterns, "keep/secret"));
         assert!(excluded(&["!a", "a"], "a"));
+    }
+
+    #[test]
+    fn a_pattern_that_was_not_asked_about_a_folder_does_not_speak_by_it() {
+        assert!(!excluded(&["a", "!a/b", "a"], "a/b"));
+        assert!(excluded(&["a", "!a/b", "a/b"], "a/b"));
+        assert!(!excluded(&["!a", "a/b", "!a"], "a/c"));
+    }
+
+    #[test]
+    fn judging_folder_by_folder_is_judging_the_whole_path() {
+        for patterns in [&["a", "!a/b", "a"][..], &["*", "!a", "a/*/c"], &["**/c", "!**/b/c"], &[]] {
+            let ignore = Ignore::parse(&patterns.join("\n")).unwrap();
+            let mut matched = Matched::default();
+            for path in ["a", "a/b", "a/b/c"] {
+                let excluded;
+                (excluded, matched) = ignore.judge(&matched, path.as_bytes());
+                assert_eq!(excluded, ignore.excludes(path.as_bytes()), "{patterns:?} on {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_excludes_leading_slash_matches_nothing_and_its_end_is_cleaned() {
+        let excludes = |pattern: &str, path: &str| {
+            Ignore::of_patterns(&[pattern.to_owned()]).unwrap().excludes(path.as_bytes())
+        };
+        assert!(!excludes("/a", "a"));
+        assert!(excludes(" ./a/ ", "a/b"));
+        assert!(!excludes("#a", "a") && excludes("#a", "#a"));
+        assert!(!excludes("", "a"));
+        for broken in ["[", "!", "a\\"] {
+            let error = Ignore::of_patterns(&[broken.to_owned()]).unwrap_err();
+            assert_eq!(error.pattern, broken);
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //!
 //! Here: rung (a), root with namespaces. Not here: what a layer is (`snapshot/`), what a RUN means (`op/`).
 
+pub mod accounts;
 pub mod descriptors;
 pub mod failure;
 mod hosts;

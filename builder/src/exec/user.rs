@@ -1,14 +1,7 @@
 //! Reads `USER`: names and numbers by the image's own passwd and group files.
-//!
-//! ```text
-//! passwd   name:password:uid:gid:comment:home:shell
-//! group    name:password:gid:member,member
-//! ```
-//!
-//! Never the C library's lookup: it would read the host's files, or load modules into a static binary.
-//! A line that cannot be read is passed over, as every other reader of these files does.
 
 use super::Failure;
+use super::accounts::{self, Account};
 
 /// Whom a program runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,19 +14,6 @@ pub struct Identity {
     pub groups: Vec<u32>,
     /// Home directory; `/` for a user without an entry.
     pub home: String,
-}
-
-struct Account<'a> {
-    name: &'a str,
-    uid: u32,
-    gid: u32,
-    home: &'a str,
-}
-
-struct Group<'a> {
-    name: &'a str,
-    gid: u32,
-    members: &'a str,
 }
 
 /// Finds the identity that `user` names.
@@ -61,65 +41,34 @@ pub fn find(user: &str, passwd: &[u8], group: &[u8]) -> Result<Identity, Failure
     };
     let mut groups = vec![gid];
     if group_name.is_none() {
-        let listed = groups_of(&group).filter(|group| {
-            !account.name.is_empty() && group.members.split(',').any(|member| member == account.name)
-        });
+        let listed =
+            accounts::groups(&group).filter(|group| !account.name.is_empty() && group.lists(account.name));
         groups.extend(listed.map(|group| group.gid).filter(|&listed| listed != gid));
     }
     Ok(Identity { uid: account.uid, gid, groups, home: account.home.to_owned() })
 }
 
 fn account<'a>(wanted: &str, passwd: &'a str) -> Result<Account<'a>, Failure> {
-    let accounts = || passwd.lines().filter_map(read_account);
-    if let Some(found) = accounts().find(|account| account.name == wanted) {
+    if let Some(found) = accounts::users(passwd).find(|account| account.name == wanted) {
         return Ok(found);
     }
     // Root exists in every image, also in one without any files.
-    let Some(uid) = number(wanted).or((wanted == "root").then_some(0)) else {
+    let Some(uid) = accounts::number(wanted).or((wanted == "root").then_some(0)) else {
         return Err(Failure::UnknownUser { user: wanted.to_owned() });
     };
-    let found = accounts().find(|account| account.uid == uid);
+    let found = accounts::users(passwd).find(|account| account.uid == uid);
     // Root's home is /root even where the image has no passwd at all.
     let home = if uid == 0 { "/root" } else { "/" };
     Ok(found.unwrap_or(Account { name: "", uid, gid: 0, home }))
 }
 
 fn group_id(wanted: &str, group: &str) -> Result<u32, Failure> {
-    groups_of(group)
+    accounts::groups(group)
         .find(|group| group.name == wanted)
         .map(|group| group.gid)
-        .or_else(|| number(wanted))
+        .or_else(|| accounts::number(wanted))
         .or((wanted == "root").then_some(0))
         .ok_or_else(|| Failure::UnknownGroup { group: wanted.to_owned() })
-}
-
-fn read_account(line: &str) -> Option<Account<'_>> {
-    let mut fields = line.trim_end_matches('\r').split(':');
-    let name = fields.next().filter(|name| is_name(name))?;
-    let uid = number(fields.nth(1)?)?;
-    let gid = number(fields.next()?)?;
-    let home = fields.nth(1).filter(|home| !home.is_empty()).unwrap_or("/");
-    Some(Account { name, uid, gid, home })
-}
-
-fn groups_of(group: &str) -> impl Iterator<Item = Group<'_>> {
-    group.lines().filter_map(|line| {
-        let mut fields = line.trim_end_matches('\r').split(':');
-        let name = fields.next().filter(|name| is_name(name))?;
-        let gid = number(fields.nth(1)?)?;
-        Some(Group { name, gid, members: fields.next().unwrap_or("") })
-    })
-}
-
-// Lines of NIS ("+::::") and comments are not accounts.
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with(['#', '+', '-'])
-}
-
-// The kernel reads -1 as "leave it as it is", so the highest number is no user.
-fn number(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|&number| digits && number != u32::MAX)
 }
 
 #[cfg(test)]

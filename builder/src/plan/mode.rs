@@ -86,6 +86,17 @@ impl Mode {
     }
 }
 
+impl Mode {
+    /// Returns the mode of directories that COPY makes on the way to its destination: the permissions of
+    /// an octal mode, and of a symbolic one nothing, as in BuildKit.
+    pub fn of_made_directories(&self) -> u32 {
+        match &self.change {
+            Change::Octal(bits) => bits & 0o777,
+            Change::Symbolic(_) => 0o755,
+        }
+    }
+}
+
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

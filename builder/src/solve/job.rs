@@ -8,11 +8,11 @@ use oxbox_layers::layer::{Layer, LayerWriter, Written};
 
 use super::solver::{Reuse, SolveError, Solved, Workshop};
 use super::{Key, KeyHasher};
-use crate::context::{FileTree, Look};
+use crate::context::{FileTree, Ignore, Look};
 use crate::op::archive::{self, Archive, ArchiveError};
-use crate::op::copy::{self, CopyError, Input, Owner, Planned, Rules, SelectError};
+use crate::op::copy::{self, CopyError, Dates, Input, Owner, Planned, Rules, SelectError};
 use crate::op::run;
-use crate::plan::graph::{self, CopyInstruction, Source, Vertex, VertexId, Workdir};
+use crate::plan::graph::{self, Placing, Source, Unpack, Vertex, VertexId, Workdir};
 use crate::progress::Event;
 
 /// One vertex being made.
@@ -46,6 +46,7 @@ impl Job<'_> {
         let rules = Rules {
             owner: copy.chown.as_deref().map(|text| self.workshop.owner(text, names)).transpose()?,
             mode: copy.chmod.clone(),
+            exclude: Ignore::of_patterns(&copy.exclude).map_err(|source| CopyError::Exclude { source })?,
         };
         let mut planned = copy::plan(&self.workshop.tree(below)?, sources, &copy.destination, rules)?;
         self.planned(&mut planned, below)
@@ -65,18 +66,19 @@ impl Job<'_> {
             }
             (Source::Context { name, pattern }, _) => {
                 let context = self.context(name)?;
-                let selected = copy::select(&*context, pattern).map_err(|error| match error {
-                    SelectError::Missing { pattern, path } if context.hides(&path) => {
-                        CopyError::Ignored { pattern }
+                let files = self.files(copy, source, pattern, context.clone());
+                inputs.extend(files.map_err(|error| match error {
+                    SolveError::Copy(CopyError::Select(SelectError::Missing { pattern, path }))
+                        if context.hides(&path) =>
+                    {
+                        CopyError::Ignored { pattern }.into()
                     }
-                    error => CopyError::Select(error),
-                })?;
-                self.paths(copy.instruction, context, selected, inputs)?;
+                    error => error,
+                })?);
             }
             (Source::Vertex { pattern, .. }, Some(other)) => {
                 let tree = Arc::new(self.workshop.tree(other)?);
-                let selected = copy::select(&*tree, pattern).map_err(CopyError::Select)?;
-                inputs.push(Input::Paths { tree, selected });
+                inputs.extend(self.files(copy, source, pattern, tree)?);
             }
             (Source::Vertex { .. }, None) => unreachable!("because every named vertex is among the inputs"),
         }
@@ -88,27 +90,30 @@ impl Job<'_> {
         context.ok_or_else(|| SolveError::NoContext { name: name.clone().unwrap_or_default() })
     }
 
-    /// Splits what an ADD selected into archives, which are unpacked, and the rest.
-    fn paths(
+    /// Finds what a pattern means, and what of that is an archive to be unpacked.
+    fn files(
         &self,
-        instruction: CopyInstruction,
-        tree: Arc<Look>,
-        selected: Vec<copy::Selected>,
-        inputs: &mut Vec<Input>,
-    ) -> Result<(), SolveError> {
-        if instruction == CopyInstruction::Copy {
-            inputs.push(Input::Paths { tree, selected });
-            return Ok(());
+        copy: &graph::Copy,
+        source: &Source,
+        pattern: &str,
+        tree: Arc<dyn FileTree>,
+    ) -> Result<Vec<Input>, SolveError> {
+        if copy.placing == Placing::Path {
+            let parents = copy::select_parents(&*tree, pattern).map_err(CopyError::Select)?;
+            return Ok(vec![Input::Parents { tree, parents }]);
         }
-        for one in selected {
-            match self.archive(&*tree, &one)? {
-                Some(Archive { tree, directories }) => {
-                    inputs.push(Input::Archive { tree: Arc::new(tree), directories });
-                }
-                None => inputs.push(Input::Paths { tree: tree.clone(), selected: vec![one] }),
-            }
+        let selected = copy::select(&*tree, pattern).map_err(CopyError::Select)?;
+        let is_local = matches!(source, Source::Context { .. });
+        if copy.unpack == Unpack::Nothing || (copy.unpack == Unpack::Local && !is_local) {
+            return Ok(vec![Input::Paths { tree, selected }]);
         }
-        Ok(())
+        let sorted = selected.into_iter().map(|one| {
+            Ok(match self.archive(&*tree, &one)? {
+                Some(Archive { tree, directories }) => Input::Archive { tree: Arc::new(tree), directories },
+                None => Input::Paths { tree: Arc::clone(&tree), selected: vec![one] },
+            })
+        });
+        sorted.collect()
     }
 
     fn archive(&self, tree: &dyn FileTree, one: &copy::Selected) -> Result<Option<Archive>, SolveError> {
@@ -146,11 +151,11 @@ impl Job<'_> {
         if planned.is_empty() {
             return Ok(below.unchanged());
         }
-        let epoch = self.workshop.epoch;
+        let (epoch, now) = (self.workshop.epoch, self.workshop.now);
         let interrupt = &self.workshop.interrupt;
         let key = planned.key(epoch, self.workshop.threads, interrupt)?;
         let layer = self.cached_or(&key, |mut writer| {
-            planned.write(&mut writer, epoch, interrupt)?;
+            planned.write(&mut writer, Dates::of_epoch(epoch, now), interrupt)?;
             Ok(writer.finish_noted()?)
         })?;
         Ok(below.with(layer))

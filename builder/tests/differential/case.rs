@@ -3,10 +3,13 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
+use bzip2::read::BzEncoder;
+use flate2::read::GzEncoder;
 use oxbox_layers::tar::{Entry, Kind, Writer};
 
 use crate::build::BASE;
@@ -84,7 +87,8 @@ const PATTERNS: [&str; 18] = [
     "**/e",
 ];
 
-const FLAGS: [&str; 14] = [
+const FLAGS: [&str; 18] = [
+    "",
     "",
     "",
     "",
@@ -97,6 +101,9 @@ const FLAGS: [&str; 14] = [
     "--chown=app:staff ",
     "--chmod=0751 ",
     "--chmod=4711 ",
+    "--chmod=640 ",
+    "--chown=app --chmod=0705 ",
+    "--chmod=00 ",
     "--chown=3:0 --chmod=600 ",
     "--chown=root:5 ",
 ];
@@ -172,17 +179,17 @@ impl Case {
             .any(|line| line.split_once('[').is_some_and(|(_, words)| words.contains(['*', '?', '['])))
     }
 
-    /// Whether one wildcard may put several files onto a destination that does not say that it is a
-    /// directory.
-    pub(crate) fn globs_to_a_file(&self) -> bool {
-        self.has_wildcard() && self.instructions().any(|line| !line.ends_with("/\"]"))
+    /// Whether several files may go onto a destination that does not say that it is a directory.
+    pub(crate) fn may_put_several_onto_one_name(&self) -> bool {
+        self.instructions().any(|line| {
+            let words = line.split_once('[').map_or("", |(_, words)| words);
+            let has_wildcard = words.contains(['*', '?', '[']);
+            (has_wildcard || words.matches("\",\"").count() > 1) && !line.ends_with("/\"]")
+        })
     }
 
-    /// Whether --chmod meets a destination of which more than the last component may be missing.
-    pub(crate) fn sets_the_mode_of_made_parents(&self) -> bool {
-        let deep = ["/new/", "/in/x", "/dangdir/", "/d/ln/new/"];
-        self.instructions()
-            .any(|line| line.contains("--chmod") && deep.iter().any(|destination| line.contains(destination)))
+    pub(crate) fn sets_modes(&self) -> bool {
+        self.instructions().any(|line| line.contains("--chmod"))
     }
 
     /// Whether the destination is a link that leads to a file, or to nothing.
@@ -258,6 +265,8 @@ fn archive(dice: &mut Dice) -> Vec<u8> {
         ("e", Kind::File { size: 2 }),
         ("lf/x", Kind::File { size: 2 }),
         ("ln/x", Kind::File { size: 2 }),
+        ("pipe", Kind::Fifo),
+        ("null", Kind::CharacterDevice { major: 1, minor: 3 }),
     ] {
         if dice.roll(3) > 0 && path != "t/file" {
             continue;
@@ -266,7 +275,18 @@ fn archive(dice: &mut Dice) -> Vec<u8> {
         let content: &[u8] = if matches!(kind, Kind::File { .. }) { b"in" } else { b"" };
         tar.append(&entry, &mut &*content).unwrap();
     }
-    tar.finish().unwrap()
+    packed(dice, tar.finish().unwrap())
+}
+
+/// In one of the ways that every peer can undo.
+fn packed(dice: &mut Dice, tar: Vec<u8>) -> Vec<u8> {
+    let mut packed = Vec::new();
+    match dice.roll(4) {
+        0 => GzEncoder::new(&tar[..], flate2::Compression::fast()).read_to_end(&mut packed).unwrap(),
+        1 => BzEncoder::new(&tar[..], bzip2::Compression::fast()).read_to_end(&mut packed).unwrap(),
+        _ => return tar,
+    };
+    packed
 }
 
 fn instruction(dice: &mut Dice, staged: bool, things: &mut [(Vec<u8>, Thing)]) -> String {
@@ -284,7 +304,7 @@ fn instruction(dice: &mut Dice, staged: bool, things: &mut [(Vec<u8>, Thing)]) -
         words.push(source.to_owned());
     }
     let mut destination = dice.pick(DESTINATIONS).to_owned();
-    if count > 1 && !destination.ends_with('/') {
+    if count > 1 && !destination.ends_with('/') && dice.roll(4) > 0 {
         destination.push('/');
     }
     words.push(destination);

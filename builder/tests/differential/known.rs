@@ -2,6 +2,7 @@
 
 use crate::build::Outcome;
 use crate::case::Case;
+use crate::tree::{self, Special};
 
 /// What is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +11,16 @@ pub(crate) enum Peer {
     Buildah,
     /// Within Docker 20.10: BuildKit 0.8, of 2021.
     BuildKit,
+}
+
+/// Buildah takes set-id bits from what it copies: BuildKit does not, and neither do we. With `--chmod` 0.8
+/// keeps the special bits of the source and drops those of the mode; later ones do as chmod(1).
+pub(crate) fn special(case: &Case, who: Peer) -> Special {
+    match who {
+        Peer::Buildah => Special::Sticky,
+        Peer::BuildKit if case.sets_modes() => Special::None,
+        Peer::BuildKit => Special::All,
+    }
 }
 
 /// Returns why two outcomes may differ.
@@ -25,11 +36,8 @@ fn buildkit(case: &Case, ours: &Outcome, peer: &Outcome) -> Option<&'static str>
         (Outcome::Failed(error), _) | (_, Outcome::Failed(error)) => error.as_str(),
         _ => "",
     };
-    let has = |text: &str| case.dockerfile.contains(text);
-    if has("--chmod") {
-        return Some(
-            "0.8 keeps the set-id bits and leaves made parents alone; later ones apply the mode to all",
-        );
+    if leaves_made_directories_alone(case, ours, peer) {
+        return Some("later ones give the directories that they make the permissions of --chmod");
     }
     if case.adds_with_owner() {
         return Some("0.8 ignores --chown for what comes out of an archive, against the documentation");
@@ -39,9 +47,6 @@ fn buildkit(case: &Case, ours: &Outcome, peer: &Outcome) -> Option<&'static str>
     }
     if case.ignore.is_some() {
         return Some("0.8 has the old matcher: it keeps empty directories, and ** after ! is not understood");
-    }
-    if case.globs_to_a_file() && error.contains("directory") {
-        return Some("several files onto one name: here the destination becomes a directory");
     }
     None
 }
@@ -56,11 +61,23 @@ fn buildah(case: &Case, ours: &Outcome, peer: &Outcome) -> Option<&'static str> 
         {
             Some("a wildcard that matches nothing is an error there")
         }
+        _ if case.may_put_several_onto_one_name() => {
+            Some("several files onto one name: an error there, or a directory")
+        }
         _ if case.adds_with_owner() => Some("it ignores --chown for what comes out of an archive"),
-        _ if case.sets_the_mode_of_made_parents() => {
-            Some("it leaves the mode of parents that it makes alone")
+        _ if leaves_made_directories_alone(case, ours, peer) => {
+            Some("--chmod is not for the directories that it makes")
         }
         _ if case.names_a_link_as_file() => Some("a link that is the destination becomes a directory there"),
         _ => None,
+    }
+}
+
+fn leaves_made_directories_alone(case: &Case, ours: &Outcome, peer: &Outcome) -> bool {
+    match (ours, peer) {
+        (Outcome::Built(ours), Outcome::Built(peer)) => {
+            case.sets_modes() && tree::differ_in_made_directories(ours, peer)
+        }
+        _ => false,
     }
 }

@@ -55,7 +55,9 @@ fn differing(seeds: Range<u64>) -> String {
         };
         built += u64::from(matches!(ours, Outcome::Built(_)));
         let difference = match (&ours, &peer) {
-            (Outcome::Built(ours), Outcome::Built(peer)) => tree::difference(ours, peer, who),
+            (Outcome::Built(ours), Outcome::Built(peer)) => {
+                tree::difference(ours, peer, known::special(&case, who))
+            }
             (Outcome::Failed(_), Outcome::Failed(_)) => String::new(),
             (Outcome::Failed(error), Outcome::Built(_)) => format!("only the peer builds it: {error}\n"),
             (Outcome::Built(_), Outcome::Failed(error)) => format!("only we build it: {error}\n"),

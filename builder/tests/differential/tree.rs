@@ -8,8 +8,6 @@ use std::io::Read;
 
 use oxbox_layers::tar::{Entry, Kind, Reader};
 
-use crate::known::Peer;
-
 /// Path → kind, mode, owner, content.
 pub(crate) type Tree = BTreeMap<String, String>;
 
@@ -50,14 +48,27 @@ pub(crate) fn line(entry: &Entry, content: &[u8]) -> String {
     format!("{uid}:{gid} {mode:04o} {kind}{}", if capability { " capability" } else { "" })
 }
 
+/// Which special bits of modes are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Special {
+    All,
+    Sticky,
+    None,
+}
+
+impl Special {
+    fn mask(self) -> u32 {
+        match self {
+            Self::All => 7,
+            Self::Sticky => 1,
+            Self::None => 0,
+        }
+    }
+}
+
 /// Returns the lines that only one of two trees has; empty if they are equal.
-///
-/// Buildah takes set-id bits from what it copies: BuildKit does not, and neither do we.
-pub(crate) fn difference(ours: &Tree, peer: &Tree, who: Peer) -> String {
-    let plain = |tree: &Tree| match who {
-        Peer::BuildKit => tree.clone(),
-        Peer::Buildah => tree.iter().map(|(path, line)| (path.clone(), without_set_id(line))).collect(),
-    };
+pub(crate) fn difference(ours: &Tree, peer: &Tree, special: Special) -> String {
+    let plain = |tree: &Tree| masked(tree, special);
     let (ours, peer) = (&plain(ours), &plain(peer));
     let paths: BTreeSet<&String> = ours.keys().chain(peer.keys()).collect();
     let mut report = String::new();
@@ -71,11 +82,29 @@ pub(crate) fn difference(ours: &Tree, peer: &Tree, who: Peer) -> String {
     report
 }
 
-/// `uid:gid mode kind`, the mode's first digit without the bits 4 and 2.
-fn without_set_id(line: &str) -> String {
+/// Whether all that differs is the mode of directories that are 0755 at the peer's.
+pub(crate) fn differ_in_made_directories(ours: &Tree, peer: &Tree) -> bool {
+    let (ours, peer) = (&masked(ours, Special::None), &masked(peer, Special::None));
+    let paths: BTreeSet<&String> = ours.keys().chain(peer.keys()).collect();
+    paths.into_iter().all(|path| match (ours.get(path), peer.get(path)) {
+        (Some(ours), Some(peer)) if ours != peer => {
+            let fields = |line: &'_ str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+            let (ours, peer) = (fields(ours), fields(peer));
+            ours[0] == peer[0] && peer[1] == "0755" && [&ours[2], &peer[2]] == ["directory"; 2]
+        }
+        (ours, peer) => ours == peer,
+    })
+}
+
+fn masked(tree: &Tree, special: Special) -> Tree {
+    tree.iter().map(|(path, line)| (path.clone(), mask(line, special.mask()))).collect()
+}
+
+/// `uid:gid mode kind`, the mode's first digit cut to these bits.
+fn mask(line: &str, bits: u32) -> String {
     let Some((owner, rest)) = line.split_once(' ') else { return line.to_owned() };
     match rest.chars().next().and_then(|digit| digit.to_digit(8)) {
-        Some(digit) => format!("{owner} {}{}", digit & 1, &rest[1..]),
+        Some(digit) => format!("{owner} {}{}", digit & bits, &rest[1..]),
         None => line.to_owned(),
     }
 }

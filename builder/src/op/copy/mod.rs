@@ -1,31 +1,39 @@
 //! COPY, ADD and WORKDIR: entries placed on the tree below and written straight into a layer.
 //!
 //! ```text
-//! sources ─select─▶ paths ─place─▶ entries ─┬─▶ key
-//!                                           └─▶ LayerWriter
+//! sources ─select─▶ paths ─input─▶ place ─▶ entries ─┬─▶ key
+//!         parents          filter                    └─▶ LayerWriter
+//!                          unpack
 //! ```
 //!
 //! The key is of what the layer will hold and nothing else: names, kinds, modes, owners and contents.
 //! Two bases on which the same entries land share one layer. Times are not in it.
 
+mod filter;
+mod input;
 pub mod owner;
+pub mod parents;
 pub mod place;
 pub mod select;
 mod unpack;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 
 use oxbox_layers::layer::{LayerError, LayerWriter};
-use oxbox_layers::tar::{Entry, Kind};
+use oxbox_layers::tar::Entry;
 
+use input::Target;
+
+pub use input::Input;
 pub use owner::{Names, Owner, OwnerError};
+pub use parents::{Parents, select_parents};
 pub use place::{Content, PlaceError, Placed, Placer, Rules};
 pub use select::{SelectError, Selected, select};
 
 use super::archive::ArchiveError;
+use crate::context::ignore::ExcludeError;
 use crate::context::tree::{self, FileTree, TreeError};
 use crate::exec::Interrupt;
 use crate::solve::{Key, KeyHasher};
@@ -33,37 +41,28 @@ use crate::solve::{Key, KeyHasher};
 /// What a thread must have to do to be worth starting.
 const ENTRIES_PER_THREAD: usize = 128;
 
-/// A source whose tree is at hand.
-pub enum Input {
-    /// Paths that a pattern selected, to be copied.
-    Paths {
-        /// Where they are.
-        tree: Arc<dyn FileTree>,
-        /// Which.
-        selected: Vec<Selected>,
-    },
-    /// An archive, to be unpacked into the destination.
-    Archive {
-        /// What is in it.
-        tree: Arc<dyn FileTree>,
-        /// Its directories that have an entry of their own.
-        directories: BTreeSet<Vec<u8>>,
-    },
-    /// A file of the Dockerfile itself.
-    Inline {
-        /// Its name.
-        name: String,
-        /// Its content.
-        content: String,
-    },
-}
-
 /// The entries of a layer that is still to be written.
 pub struct Planned {
     entries: Vec<Placed>,
     /// Of each entry's content, once the key was taken.
     fingerprints: Vec<Option<Vec<u8>>>,
     trees: Vec<Option<Arc<dyn FileTree>>>,
+}
+
+/// Which times a layer may carry, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dates {
+    /// No entry is later.
+    pub latest: i64,
+    /// What comes from nowhere: directories on the way, and heredocs.
+    pub made: i64,
+}
+
+impl Dates {
+    /// Returns those of a build whose epoch is [`i64::MAX`] if it has none: then `now` counts.
+    pub fn of_epoch(epoch: i64, now: i64) -> Self {
+        Self { latest: epoch, made: if epoch == i64::MAX { now } else { epoch } }
+    }
 }
 
 /// Why a COPY, ADD or WORKDIR fails.
@@ -77,6 +76,19 @@ pub enum CopyError {
         /// Why not.
         #[source]
         source: ArchiveError,
+    },
+    /// An `--exclude` cannot be used.
+    #[error("cannot use --exclude")]
+    Exclude {
+        /// Which, and why not.
+        #[source]
+        source: ExcludeError,
+    },
+    /// `--exclude` leaves nothing of a source of `--parents` that is no pattern.
+    #[error("nothing is left of {pattern:?}: --exclude matches it")]
+    Excluded {
+        /// As written.
+        pattern: String,
     },
     /// The build was given up.
     #[error("interrupted")]
@@ -113,29 +125,28 @@ pub enum CopyError {
 }
 
 /// Places the inputs of a COPY or ADD at `destination`, absolute, its trailing slash kept.
+///
+/// One source after the other, as if each were an instruction: of several files that go to one name
+/// without a slash, the last stays.
 pub fn plan(
     below: &dyn FileTree,
     inputs: Vec<Input>,
     destination: &str,
     rules: Rules,
 ) -> Result<Planned, CopyError> {
+    let exclude = rules.exclude.clone();
     let mut placer = Placer::new(below, rules);
-    let files = inputs.iter().map(|input| match input {
-        Input::Paths { selected, .. } => selected.len(),
-        Input::Archive { .. } | Input::Inline { .. } => 1,
-    });
-    let several = files.sum::<usize>() > 1;
-    let target = Target::read(destination, several);
+    let target = Target::read(destination);
     let mut trees = Vec::new();
     for (number, input) in inputs.into_iter().enumerate() {
-        trees.push(place_input(&mut placer, number, input, &target)?);
+        trees.push(input::place(&mut placer, number, input, &target, &exclude)?);
     }
-    Ok(Planned::of(placer, trees))
+    Planned::of(placer, trees)
 }
 
 /// Makes a directory and all above it that is missing.
 pub fn plan_directory(below: &dyn FileTree, path: &str, owner: Owner) -> Result<Planned, CopyError> {
-    let mut placer = Placer::new(below, Rules { owner: Some(owner), mode: None });
+    let mut placer = Placer::new(below, Rules { owner: Some(owner), ..Rules::default() });
     let mut missing = false;
     let parts: Vec<&[u8]> = tree::components(path.as_bytes()).collect();
     for end in 1..=parts.len() {
@@ -144,69 +155,12 @@ pub fn plan_directory(below: &dyn FileTree, path: &str, owner: Owner) -> Result<
     if missing {
         placer.directory(&parts.join(&b'/'))?;
     }
-    Ok(Planned::of(placer, Vec::new()))
-}
-
-/// The destination, as far as its text says what it is.
-struct Target {
-    path: Vec<u8>,
-    is_directory: bool,
-}
-
-impl Target {
-    fn read(destination: &str, several: bool) -> Self {
-        let path: Vec<&[u8]> = tree::components(destination.as_bytes()).collect();
-        let is_directory =
-            several || path.is_empty() || destination.ends_with('/') || destination.ends_with("/.");
-        Self { path: path.join(&b'/'), is_directory }
-    }
-}
-
-fn place_input(
-    placer: &mut Placer<'_>,
-    number: usize,
-    input: Input,
-    target: &Target,
-) -> Result<Option<Arc<dyn FileTree>>, CopyError> {
-    match input {
-        Input::Inline { name, content } => {
-            let path = file_path(placer, target, name.as_bytes())?;
-            placer.place_inline(&content, &path)?;
-            Ok(None)
-        }
-        Input::Archive { tree, directories } => {
-            let archive = unpack::Archive { from: place::From { tree: &*tree, number }, directories };
-            placer.unpack(&archive, &target.path)?;
-            Ok(Some(tree))
-        }
-        Input::Paths { tree, selected } => {
-            let from = place::From { tree: &*tree, number };
-            for Selected { name, path } in &selected {
-                let is_directory = tree.node(path)?.is_some_and(|node| node.entry.kind == Kind::Directory);
-                if is_directory {
-                    let into = placer.directory(&target.path)?;
-                    placer.place_contents(from, path, &into)?;
-                } else {
-                    let target = file_path(placer, target, name)?;
-                    placer.place(from, path, &target)?;
-                }
-            }
-            Ok(Some(tree))
-        }
-    }
-}
-
-/// Where a file lands: into a directory under its own name, else at the destination itself.
-fn file_path(placer: &mut Placer<'_>, target: &Target, name: &[u8]) -> Result<Vec<u8>, CopyError> {
-    if target.is_directory || placer.is_directory(&target.path)? {
-        return Ok(tree::join(&placer.directory(&target.path)?, name));
-    }
-    Ok(placer.file_target(&target.path)?)
+    Planned::of(placer, Vec::new())
 }
 
 impl Planned {
-    fn of(placer: Placer<'_>, trees: Vec<Option<Arc<dyn FileTree>>>) -> Self {
-        Self { entries: placer.finish(), fingerprints: Vec::new(), trees }
+    fn of(placer: Placer<'_>, trees: Vec<Option<Arc<dyn FileTree>>>) -> Result<Self, CopyError> {
+        Ok(Self { entries: placer.finish()?, fingerprints: Vec::new(), trees })
     }
 
     /// Whether the layer would hold nothing.
@@ -223,7 +177,7 @@ impl Planned {
         interrupt: &Interrupt,
     ) -> Result<Key, CopyError> {
         self.fingerprints = self.fingerprints(threads, interrupt)?;
-        let mut hasher = KeyHasher::new("copy");
+        let mut hasher = KeyHasher::new("placed");
         hasher.field("epoch", epoch.to_le_bytes());
         for (placed, fingerprint) in self.entries.iter().zip(&self.fingerprints) {
             let Entry { path, kind, mode, uid, gid, mtime: _, xattrs } = &placed.entry;
@@ -272,11 +226,11 @@ impl Planned {
         Ok((0..self.entries.len()).filter_map(|at| hands[at % workers].next()).collect())
     }
 
-    /// Writes the entries; no time is later than `epoch`.
+    /// Writes the entries.
     pub fn write(
         &self,
         writer: &mut LayerWriter,
-        epoch: i64,
+        dates: Dates,
         interrupt: &Interrupt,
     ) -> Result<(), CopyError> {
         let mut contents = Vec::new();
@@ -288,7 +242,7 @@ impl Planned {
         for (at, placed) in self.entries.iter().enumerate() {
             check(interrupt)?;
             let mut entry = placed.entry.clone();
-            entry.mtime = entry.mtime.min(epoch);
+            entry.mtime = if placed.is_made { dates.made } else { entry.mtime.min(dates.latest) };
             let mut append = |content: &mut dyn io::Read| {
                 writer.append(&entry, content).map_err(|source| CopyError::Layer { source })
             };

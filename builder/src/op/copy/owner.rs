@@ -1,7 +1,12 @@
-//! `--chown` and USER: names become numbers by the passwd and group files of the image.
+//! `--chown`, and USER for what WORKDIR makes: names become numbers by the passwd and group files of the
+//! image.
+//!
+//! Unlike the USER of a RUN, a number is never looked up: alone it is the user and the group.
 //!
 //! An unknown name is an error. BuildKit silently takes root for it, against its own documentation; an
 //! image whose files belong to the wrong user is worse than a build that says so.
+
+use crate::exec::accounts::{self, is_digits};
 
 /// Who owns what is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,7 +52,7 @@ pub struct Names {
 impl Owner {
     /// Whether reading `text` needs [`Names`] at all.
     pub fn needs_names(text: &str) -> bool {
-        text.split(':').any(|part| !is_number(part) && part != "root" && !part.is_empty())
+        text.split(':').any(|part| !is_digits(part) && part != "root" && !part.is_empty())
     }
 
     /// Reads `user[:group]`.
@@ -65,14 +70,14 @@ impl Owner {
         }
         let (uid, primary) = match number(user) {
             Some(uid) => (uid, uid),
-            None if is_number(user) => return Err(malformed()),
+            None if is_digits(user) => return Err(malformed()),
             None => find_user(user, &names.passwd)?,
         };
         let gid = match group {
             None => primary,
             Some(group) => match number(group) {
                 Some(gid) => gid,
-                None if is_number(group) => return Err(malformed()),
+                None if is_digits(group) => return Err(malformed()),
                 None => find_group(group, &names.group)?,
             },
         };
@@ -80,42 +85,26 @@ impl Owner {
     }
 }
 
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// A number that the kernel takes as an id; the greatest means "nobody in particular" there.
 fn number(text: &str) -> Option<u64> {
-    text.parse::<u32>().ok().filter(|&id| is_number(text) && id != u32::MAX).map(u64::from)
+    accounts::number(text).map(u64::from)
 }
 
 fn find_user(name: &str, passwd: &[u8]) -> Result<(u64, u64), OwnerError> {
-    let found = lines(passwd).find_map(|fields| match fields.as_slice() {
-        [user, _, uid, gid, ..] if user == name => Some((number(uid)?, number(gid)?)),
-        _ => None,
-    });
-    match found {
-        Some(ids) => Ok(ids),
-        None if name == "root" => Ok((0, 0)),
-        None => Err(OwnerError::UnknownUser { name: name.chars().take(160).collect() }),
-    }
+    let found = accounts::users(&String::from_utf8_lossy(passwd))
+        .find(|user| user.name == name)
+        .map(|user| (user.uid.into(), user.gid.into()));
+    found
+        .or((name == "root").then_some((0, 0)))
+        .ok_or_else(|| OwnerError::UnknownUser { name: name.chars().take(160).collect() })
 }
 
 fn find_group(name: &str, group: &[u8]) -> Result<u64, OwnerError> {
-    let found = lines(group).find_map(|fields| match fields.as_slice() {
-        [group, _, gid, ..] if group == name => number(gid),
-        _ => None,
-    });
-    match found {
-        Some(gid) => Ok(gid),
-        None if name == "root" => Ok(0),
-        None => Err(OwnerError::UnknownGroup { name: name.chars().take(160).collect() }),
-    }
-}
-
-fn lines(file: &[u8]) -> impl Iterator<Item = Vec<String>> {
-    let lines = file.split(|&byte| byte == b'\n');
-    lines.map(|line| String::from_utf8_lossy(line).split(':').map(|field| field.trim().to_owned()).collect())
+    let found = accounts::groups(&String::from_utf8_lossy(group))
+        .find(|group| group.name == name)
+        .map(|group| group.gid.into());
+    found
+        .or((name == "root").then_some(0))
+        .ok_or_else(|| OwnerError::UnknownGroup { name: name.chars().take(160).collect() })
 }
 
 #[cfg(test)]

@@ -14,9 +14,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
-use oxbox_layers::tar::{Entry, Kind};
+use oxbox_layers::tar::{Entry, Kind, whiteout};
 
 use super::owner::Owner;
+use crate::context::Ignore;
 use crate::context::tree::{self, FileTree, Last, Node, TreeError};
 use crate::plan::mode::Mode;
 
@@ -48,6 +49,14 @@ pub struct Placed {
     pub content: Content,
     /// The tree and the file that this is one of several names of.
     identity: Option<Identity>,
+    /// Whether it comes from nowhere: its time is the build's epoch.
+    pub is_made: bool,
+}
+
+impl Placed {
+    fn bare(entry: Entry) -> Self {
+        Self { entry, content: Content::None, identity: None, is_made: false }
+    }
 }
 
 /// What an instruction says of everything it places.
@@ -57,6 +66,8 @@ pub struct Rules {
     pub owner: Option<Owner>,
     /// `--chmod`.
     pub mode: Option<Mode>,
+    /// `--exclude`.
+    pub exclude: Ignore,
 }
 
 /// Why something cannot be placed.
@@ -113,7 +124,8 @@ impl<'a> Placer<'a> {
     /// Returns the entries, parents before children, names of one file as hard links to the first.
     ///
     /// One name that was copied twice, by way of a link, gives two files.
-    pub fn finish(self) -> Vec<Placed> {
+    pub fn finish(mut self) -> Result<Vec<Placed>, PlaceError> {
+        self.hide_what_was_replaced()?;
         let mut first_names: BTreeMap<Identity, (Vec<u8>, Content)> = BTreeMap::new();
         let mut placed: Vec<Placed> = self.placed.into_values().collect();
         for item in &mut placed {
@@ -129,7 +141,21 @@ impl<'a> Placer<'a> {
                 btree_map::Entry::Occupied(_) => {}
             }
         }
-        placed
+        Ok(placed)
+    }
+
+    /// A directory of the tree below that was replaced, and then by a directory, is another one: what was
+    /// in it must not show again.
+    fn hide_what_was_replaced(&mut self) -> Result<(), PlaceError> {
+        for replaced in &self.replaced {
+            let Some(placed) = self.placed.get(replaced) else { continue };
+            let path = &placed.entry.path;
+            if placed.entry.kind == Kind::Directory && !self.below.children(path)?.is_empty() {
+                let marker = whiteout::opaque(path);
+                self.placed.insert(key(&marker.path), Placed::bare(marker));
+            }
+        }
+        Ok(())
     }
 
     /// Makes a directory and all above it, and returns where it is once links are followed.
@@ -226,9 +252,38 @@ impl<'a> Placer<'a> {
         let entry = match self.entry(path)? {
             Some(entry) if entry.kind == Kind::Directory => entry,
             Some(_) => return Err(PlaceError::NotADirectory { path: path.to_vec() }),
-            None => self.ruled(Entry::new(path, Kind::Directory, 0o755)),
+            None => return self.insert(Placed { is_made: true, ..Placed::bare(self.made(path)) }),
         };
-        self.insert(Placed { entry, content: Content::None, identity: None })
+        self.insert(Placed::bare(entry))
+    }
+
+    /// A directory that must exist on the way. Of `--chmod` it takes the permissions of an octal mode, and
+    /// nothing of a symbolic one: that changes what is copied.
+    fn made(&self, path: &[u8]) -> Entry {
+        let mode = self.rules.mode.as_ref().map_or(0o755, Mode::of_made_directories);
+        let Owner { uid, gid } = self.rules.owner.unwrap_or_default();
+        Entry { uid, gid, ..Entry::new(path, Kind::Directory, mode) }
+    }
+
+    /// Gives a directory that is in the layer the time of the source whose contents it takes.
+    pub(super) fn date(&mut self, path: &[u8], mtime: i64) {
+        if let Some(placed) = self.placed.get_mut(&key(path)) {
+            placed.entry.mtime = mtime;
+            placed.is_made = false;
+        }
+    }
+
+    /// Places a directory that only leads to what is copied: one that is there takes the source's mode and
+    /// nothing else.
+    pub(super) fn pass_through(&mut self, source: &Entry, target: &[u8]) -> Result<(), PlaceError> {
+        if self.kind(target)? != Some(Kind::Directory) {
+            return self.put_directory(source, target);
+        }
+        self.ensure(target)?;
+        if let Some(placed) = self.placed.get_mut(&key(target)) {
+            placed.entry.mode = source.mode;
+        }
+        Ok(())
     }
 
     /// Places a directory below the top one: it takes the source's metadata even if it was there.
@@ -239,7 +294,7 @@ impl<'a> Placer<'a> {
             Some(_) => return Err(PlaceError::NotADirectory { path: target.to_vec() }),
         }
         let entry = self.ruled(Entry { path: target.to_vec(), ..source.clone() });
-        self.insert(Placed { entry, content: Content::None, identity: None })
+        self.insert(Placed::bare(entry))
     }
 
     fn put_leaf(
@@ -254,7 +309,8 @@ impl<'a> Placer<'a> {
             return Err(PlaceError::IsADirectory { path: target.to_vec() });
         }
         let entry = self.ruled(Entry { path: target.to_vec(), ..node.entry });
-        self.insert(Placed { entry, content, identity })
+        let is_made = matches!(content, Content::Inline(_));
+        self.insert(Placed { entry, content, identity, is_made })
     }
 
     /// Applies `--chown` and `--chmod`; the mode of a symbolic link means nothing and stays.

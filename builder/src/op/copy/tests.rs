@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use oxbox_layers::tar::{Entry, Kind};
 
-use super::{CopyError, Input, Owner, PlaceError, Planned, Rules, plan, plan_directory, select};
+use super::{
+    CopyError, Input, Owner, PlaceError, Planned, Rules, plan, plan_directory, select, select_parents,
+};
+use crate::context::Ignore;
 use crate::context::tree::FileTree;
 use crate::context::tree::tests::Trial;
 use crate::exec::Interrupt;
@@ -82,8 +85,17 @@ fn a_file_takes_the_name_of_the_destination_unless_that_is_a_directory() {
 
 #[test]
 fn several_files_go_into_a_directory() {
-    assert_eq!(copy(&["file", "dir/one"], "/to"), ["755 0 to/", "644 0 to/file", "644 0 to/one"]);
-    assert_eq!(copy(&["dir/[ol]*"], "/to")[0], "755 0 to/");
+    assert_eq!(copy(&["file", "dir/one"], "/to/"), ["755 0 to/", "644 0 to/file", "644 0 to/one"]);
+    assert_eq!(copy(&["dir/[ol]*"], "/to/")[0], "755 0 to/");
+}
+
+#[test]
+fn of_several_files_onto_one_name_the_last_stays() {
+    assert_eq!(copy(&["file", "dir/one"], "/to"), ["644 0 to"]);
+    assert_eq!(copy(&["dir/[ol]*"], "/to"), ["644 0 to"]);
+    assert_eq!(copy(&["dir", "file"], "/to").last().unwrap(), "644 0 to/sub/deep");
+    let error = copied(&["file", "dir"], "/to", Rules::default()).err().unwrap();
+    assert!(matches!(error, CopyError::Place(PlaceError::NotADirectory { .. })), "{error}");
 }
 
 #[test]
@@ -144,9 +156,115 @@ fn an_existing_top_directory_keeps_its_metadata_and_a_nested_one_takes_the_sourc
 
 #[test]
 fn chown_and_chmod_hold_for_made_parents_and_not_for_existing_ones() {
-    let rules = Rules { owner: Some(Owner { uid: 3, gid: 4 }), mode: Some(Mode::parse("0777").unwrap()) };
+    let rules = Rules {
+        owner: Some(Owner { uid: 3, gid: 4 }),
+        mode: Some(Mode::parse("0777").unwrap()),
+        ..Rules::default()
+    };
     let planned = copied(&["file"], "/home/a/b/", rules).unwrap();
     assert_eq!(lines(&planned), ["711 5 home/", "777 3 home/a/", "777 3 home/a/b/", "777 3 home/a/b/file"]);
+}
+
+#[test]
+fn made_parents_take_the_permissions_of_an_octal_chmod_and_nothing_of_a_symbolic_one() {
+    let moded = |mode: &str| {
+        let rules = Rules { mode: Some(Mode::parse(mode).unwrap()), ..Rules::default() };
+        lines(&copied(&["dir"], "/new/top", rules).unwrap())
+    };
+    let placed = moded("4750");
+    assert_eq!(placed[..2], ["750 0 new/", "750 0 new/top/"]);
+    assert_eq!(placed[3..5], ["4750 0 new/top/one", "4750 8 new/top/sub/"]);
+    let placed = moded("go=");
+    assert_eq!(placed[..2], ["755 0 new/", "755 0 new/top/"]);
+    assert_eq!(placed[3..5], ["600 0 new/top/one", "700 8 new/top/sub/"]);
+}
+
+fn excluding(patterns: &[&str]) -> Rules {
+    let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+    Rules { exclude: Ignore::of_patterns(&patterns).unwrap(), ..Rules::default() }
+}
+
+fn excluded(source: &str, exclude: &[&str]) -> Vec<String> {
+    lines(&copied(&[source], "/to/", excluding(exclude)).unwrap())
+}
+
+#[test]
+fn exclude_is_about_paths_below_the_copied_directory() {
+    assert_eq!(excluded("dir", &["one", "link"]), ["755 0 to/", "750 8 to/sub/", "644 0 to/sub/deep"]);
+    assert_eq!(excluded("dir", &["dir/one", "deep"]).len(), 5, "neither is a path from there");
+    assert_eq!(excluded(".", &["dir/*/*", "file"]).len(), 5);
+    assert_eq!(excluded("dir", &["**/deep", "l*", "one"]), ["755 0 to/", "750 8 to/sub/"]);
+}
+
+#[test]
+fn a_directory_that_is_excluded_is_left_out_with_all_in_it_unless_something_comes_back() {
+    assert_eq!(excluded("dir", &["sub", "[lo]*"]), ["755 0 to/"]);
+    assert_eq!(excluded("dir", &["*"]), ["755 0 to/"], "the destination is made all the same");
+    let back = excluded("dir", &["*", "!sub/deep"]);
+    assert_eq!(back, ["755 0 to/", "750 8 to/sub/", "644 0 to/sub/deep"]);
+}
+
+#[test]
+fn exclude_does_not_hold_for_what_the_source_itself_names() {
+    assert_eq!(excluded("file", &["file", "*"]), ["755 0 to/", "644 0 to/file"]);
+    assert_eq!(excluded("dir/on?", &["one"]), ["755 0 to/", "644 0 to/one"]);
+}
+
+fn with_parents(pattern: &str, rules: Rules) -> Result<Vec<String>, CopyError> {
+    let tree = source();
+    let parents = select_parents(&*tree, pattern).unwrap();
+    plan(&base(), vec![Input::Parents { tree, parents }], "/to", rules).map(|planned| lines(&planned))
+}
+
+fn parents(pattern: &str) -> Vec<String> {
+    with_parents(pattern, Rules::default()).unwrap()
+}
+
+#[test]
+fn parents_keep_the_path_and_their_own_metadata() {
+    let deep = ["755 0 to/", "700 7 to/dir/", "750 8 to/dir/sub/", "644 0 to/dir/sub/deep"];
+    assert_eq!(parents("dir/sub/deep"), deep);
+    assert_eq!(parents("**/deep"), deep);
+    assert_eq!(parents("dir/sub"), deep);
+    assert_eq!(parents("dir/./sub/deep"), ["755 0 to/", "750 8 to/sub/", "644 0 to/sub/deep"]);
+    assert_eq!(parents("file"), ["755 0 to/", "644 0 to/file"], "the destination is a directory anyway");
+    assert_eq!(parents("**/none"), ["755 0 to/"]);
+    assert_eq!(parents(".").len(), 7);
+}
+
+#[test]
+fn parents_that_are_there_take_the_mode_and_keep_the_owner() {
+    let below = Trial::default().directory("to").with(Entry {
+        uid: 3,
+        gid: 3,
+        ..Entry::new("to/dir", Kind::Directory, 0o1777)
+    });
+    let tree = source();
+    let parents = select_parents(&*tree, "dir/one").unwrap();
+    let rules = Rules { owner: Some(Owner { uid: 9, gid: 9 }), ..Rules::default() };
+    let planned = plan(&below, vec![Input::Parents { tree, parents }], "/to", rules).unwrap();
+    assert_eq!(lines(&planned), ["755 0 to/", "700 3 to/dir/", "644 9 to/dir/one"]);
+}
+
+#[test]
+fn a_parent_that_meets_a_file_or_a_link_is_an_error() {
+    for below in [Trial::default().file("to/dir", ""), Trial::default().link("to/dir", "/to")] {
+        let below = below.directory("to");
+        let tree = source();
+        let parents = select_parents(&*tree, "dir/one").unwrap();
+        let planned = plan(&below, vec![Input::Parents { tree, parents }], "/to", Rules::default());
+        assert!(matches!(planned, Err(CopyError::Place(PlaceError::NotADirectory { .. }))));
+    }
+}
+
+#[test]
+fn exclude_and_parents_hold_together() {
+    let rules = || excluding(&["dir/sub"]);
+    let kept = ["755 0 to/", "700 7 to/dir/", "777 0 to/dir/link -> one", "644 0 to/dir/one"];
+    assert_eq!(with_parents("dir", rules()).unwrap(), kept);
+    assert_eq!(with_parents("**/deep", rules()).unwrap(), ["755 0 to/"]);
+    let error = with_parents("dir/sub/deep", rules()).err().unwrap();
+    assert!(matches!(error, CopyError::Excluded { .. }), "{error}");
 }
 
 #[test]
@@ -182,12 +300,12 @@ fn an_archive_is_merged_and_keeps_its_owners_and_modes() {
         let owned = Entry { uid: 7, ..Entry::new("dir", Kind::Directory, 0o700) };
         Trial::default().with(owned).file("dir/one", "1")
     };
-    let rules = Rules { owner: None, mode: Some(Mode::parse("111").unwrap()) };
+    let rules = Rules { mode: Some(Mode::parse("111").unwrap()), ..Rules::default() };
     assert_eq!(
         unpacked(archive(), &[], "/opt", rules),
         ["755 0 opt/", "700 7 opt/dir/", "644 0 opt/dir/one"]
     );
-    let rules = Rules { owner: Some(Owner { uid: 9, gid: 9 }), mode: None };
+    let rules = Rules { owner: Some(Owner { uid: 9, gid: 9 }), ..Rules::default() };
     assert_eq!(
         unpacked(archive(), &[], "/opt", rules),
         ["755 9 opt/", "700 9 opt/dir/", "644 9 opt/dir/one"]
@@ -197,7 +315,7 @@ fn an_archive_is_merged_and_keeps_its_owners_and_modes() {
 #[test]
 fn an_archive_that_does_not_say_what_a_directory_is_leaves_it_as_it_is() {
     let archive = Trial::default().directory("home").file("home/x", "").directory("new").file("new/y", "");
-    let rules = Rules { owner: Some(Owner { uid: 9, gid: 9 }), mode: None };
+    let rules = Rules { owner: Some(Owner { uid: 9, gid: 9 }), ..Rules::default() };
     assert_eq!(
         unpacked(archive, &["home", "new"], "/", rules),
         ["711 5 home/", "644 9 home/x", "755 0 new/", "644 9 new/y"]
@@ -221,12 +339,28 @@ fn an_archive_replaces_what_is_of_another_kind() {
 }
 
 #[test]
-fn pipes_and_devices_of_an_archive_are_left_out() {
+fn a_directory_that_was_replaced_on_the_way_shows_nothing_of_the_one_below() {
+    let file = || Input::Archive {
+        tree: Arc::new(Trial::default().file("usr", "no directory any more")),
+        directories: [].into(),
+    };
+    let directory = || Input::Archive {
+        tree: Arc::new(Trial::default().directory("usr").file("usr/x", "")),
+        directories: [b"usr".to_vec()].into(),
+    };
+    let placed = |inputs| lines(&plan(&base(), inputs, "/", Rules::default()).unwrap());
+    assert_eq!(placed(vec![directory()]), ["755 0 usr/", "644 0 usr/x"]);
+    let hiding = ["755 0 usr/", "0 0 usr/.wh..wh..opq", "644 0 usr/x"];
+    assert_eq!(placed(vec![file(), directory()]), hiding);
+}
+
+#[test]
+fn pipes_and_devices_of_an_archive_are_unpacked() {
     let archive = Trial::default()
         .with(Entry::new("pipe", Kind::Fifo, 0o644))
         .with(Entry::new("null", Kind::CharacterDevice { major: 1, minor: 3 }, 0o666))
         .file("f", "");
-    assert_eq!(unpacked(archive, &[], "/", Rules::default()), ["644 0 f"]);
+    assert_eq!(unpacked(archive, &[], "/", Rules::default()), ["644 0 f", "666 0 null", "644 0 pipe"]);
 }
 
 #[test]

@@ -6,7 +6,6 @@
 //! file on a directory    an error                    replaces it with all that is in it
 //! parent without entry   cannot be                   links are followed, what is there stays as it is
 //! owner and mode         --chown, --chmod            --chown; the mode is the archive's
-//! FIFO, device           copied                      left out
 //! ```
 //!
 //! So BuildKit does it. The destination is the root of the archive: absolute links start there.
@@ -61,7 +60,6 @@ impl Placer<'_> {
                     let target = self.implied(root, &target)?;
                     self.unpack_directory(archive, root, &source, &target)?;
                 }
-                Kind::BlockDevice { .. } | Kind::CharacterDevice { .. } | Kind::Fifo => {}
                 _ => {
                     self.remove(&path)?;
                     self.place_leaf(archive.from, &source, node, &path)?;

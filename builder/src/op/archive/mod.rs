@@ -10,13 +10,17 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use oxbox_layers::compress::{Compression, Decoder};
+use oxbox_layers::compress::Compression;
 use oxbox_layers::layer::{Layer, LayerError};
 use oxbox_layers::stack::{IndexError, LayerIndex, Stack, StackError};
 use oxbox_layers::store::BlobStore;
 use oxbox_layers::tar::{Kind, Reader};
 
 use crate::context::LayerTree;
+
+use decompress::Bounded;
+
+mod decompress;
 
 /// A tar header, which is what is looked for.
 const BLOCK: usize = 512;
@@ -36,12 +40,6 @@ pub struct Archive {
 /// Why an archive cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// A compression that ADD cannot undo.
-    #[error("archive is compressed with {format}, which ADD cannot unpack yet (gzip and zstd it can)")]
-    Compression {
-        /// Its name.
-        format: &'static str,
-    },
     /// The archive cannot be read.
     #[error("cannot read the archive")]
     Read {
@@ -79,19 +77,17 @@ pub enum ArchiveError {
 }
 
 /// Whether the bytes of a file are an archive that ADD unpacks.
+///
+/// What only looks compressed is none, and is copied; what cannot be read for want of memory is an error,
+/// since nobody could tell.
 pub fn is_archive(content: &mut dyn Read) -> Result<bool, ArchiveError> {
-    let read = |source| ArchiveError::Read { source };
-    let mut start = Vec::new();
-    content.take(8).read_to_end(&mut start).map_err(read)?;
-    if let Some(format) = foreign_compression(&start) {
-        return Err(ArchiveError::Compression { format });
-    }
-    let Ok(mut decoder) = Decoder::new(start.chain(content)) else { return Ok(false) };
     let mut block = Vec::new();
-    if decoder.by_ref().take(BLOCK as u64).read_to_end(&mut block).is_err() || block.len() < BLOCK {
-        return Ok(false);
+    let read = decompress::open(content).and_then(|reader| reader.take(BLOCK as u64).read_to_end(&mut block));
+    match read {
+        Err(source) if source.kind() == io::ErrorKind::OutOfMemory => Err(ArchiveError::Read { source }),
+        Ok(BLOCK) => Ok(matches!(Reader::new(&block[..]).next(), Ok(Some(_))) || is_long_header(&block)),
+        Ok(_) | Err(_) => Ok(false),
     }
-    Ok(matches!(Reader::new(&block[..]).next(), Ok(Some(_))) || is_long_header(&block))
 }
 
 /// A header whose own content (a long name, extended records) lies behind the first block.
@@ -100,21 +96,10 @@ fn is_long_header(block: &[u8]) -> bool {
     is_magic && matches!(block[156], b'L' | b'K' | b'x' | b'g')
 }
 
-/// Compressions that Docker's ADD unpacks and this one must not silently copy.
-fn foreign_compression(start: &[u8]) -> Option<&'static str> {
-    if start.starts_with(b"\xfd7zXZ\0") {
-        Some("xz")
-    } else if start.starts_with(b"BZh") && start.get(3).is_some_and(u8::is_ascii_digit) {
-        Some("bzip2")
-    } else {
-        None
-    }
-}
-
 /// Sets an archive aside: its tar as a blob of the store.
 pub fn set_aside(content: &mut dyn Read, store: &dyn BlobStore) -> Result<Layer, ArchiveError> {
-    let decoder = Decoder::new(content).map_err(|source| ArchiveError::Read { source })?;
-    let mut tar = decoder.limit(MAX_ARCHIVE_BYTES);
+    let tar = decompress::open(content).map_err(|source| ArchiveError::Read { source })?;
+    let mut tar = Bounded::new(tar, MAX_ARCHIVE_BYTES);
     Layer::of_tar(store, &mut tar, Compression::None, 1).map_err(|source| ArchiveError::Layer { source })
 }
 
@@ -129,4 +114,55 @@ pub fn open(layer: Layer, store: &Arc<dyn BlobStore>, spool: &Path) -> Result<Ar
     let stack = Stack::of(vec![Arc::new(index)]).map_err(|source| ArchiveError::Stack { source })?;
     let tree = LayerTree::new(Arc::new(stack), Arc::new(vec![layer]), Arc::clone(store), spool);
     Ok(Archive { tree, directories })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzEncoder;
+
+    use super::is_archive;
+
+    /// A tar of one file that holds `content`, packed by `xz` and `bzip2`.
+    const TAR_XZ: &[u8] = include_bytes!("testdata/archive.tar.xz");
+    const TAR_BZIP2: &[u8] = include_bytes!("testdata/archive.tar.bz2");
+
+    fn is(mut bytes: &[u8]) -> bool {
+        is_archive(&mut bytes).unwrap()
+    }
+
+    #[test]
+    fn what_begins_with_a_tar_header_is_an_archive_however_it_is_packed() {
+        assert!(is(TAR_XZ) && is(TAR_BZIP2));
+        let mut tar = Vec::new();
+        super::decompress::open(TAR_XZ).unwrap().read_to_end(&mut tar).unwrap();
+        assert!(is(&tar));
+        let mut gzip = Vec::new();
+        GzEncoder::new(&tar[..], flate2::Compression::fast()).read_to_end(&mut gzip).unwrap();
+        assert!(is(&gzip));
+    }
+
+    #[test]
+    fn what_is_only_packed_or_only_looks_so_is_none() {
+        for bytes in [
+            include_bytes!("testdata/content.xz").as_slice(),
+            include_bytes!("testdata/content.bz2"),
+            &TAR_XZ[..40],
+            b"\xfd7zXZ\0 and no more",
+            b"BZhello",
+            b"\x1f\x8b\x08",
+            b"",
+            &[0; 4096],
+            &[b'a'; 4096],
+        ] {
+            assert!(!is(bytes), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn an_archive_that_needs_too_much_memory_is_not_taken_for_something_else() {
+        let mut bytes: &[u8] = include_bytes!("testdata/dictionary-1GiB.xz");
+        is_archive(&mut bytes).unwrap_err();
+    }
 }

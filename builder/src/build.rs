@@ -302,7 +302,7 @@ fn solve(
 ) -> Result<Vec<Arc<Solved>>, BuildError> {
     /// SIGKILL: what else runs has nobody left to work for.
     const KILL: u8 = 9;
-    workshop.progress.event(Event::Planned { vertices: graph.vertices.len() });
+    workshop.progress.event(Event::Planned { graph });
     let inputs: Vec<Vec<usize>> = graph
         .vertices
         .iter()

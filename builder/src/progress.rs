@@ -1,8 +1,11 @@
 //! What a build tells while it works; how that looks is for whoever listens.
 
+use std::error::Error;
 use std::time::Duration;
 
-use crate::plan::VertexId;
+use oxbox_layers::layer::Layer;
+
+use crate::plan::{Graph, VertexId};
 
 /// A listener. Called from many threads; it must not block for long.
 pub trait Progress: Send + Sync {
@@ -13,17 +16,26 @@ pub trait Progress: Send + Sync {
 /// Something that happened.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    /// The plan is made: this many vertices will be looked at.
+    /// The plan is made: all of this will be looked at.
     Planned {
-        /// How many.
-        vertices: usize,
+        /// Titles, lines and inputs of all that is to be made.
+        graph: &'a Graph,
     },
-    /// A vertex is being made.
+    /// A vertex has its turn: all that it names is made, and what it reads is being looked at.
+    Looking {
+        /// Which.
+        vertex: VertexId,
+        /// Its title.
+        title: &'a str,
+    },
+    /// A vertex is being made, since the cache does not have it.
     Started {
         /// Which.
         vertex: VertexId,
         /// Its title.
         title: &'a str,
+        /// Why the cache does not have it, where that is known: one sentence or more, without markup.
+        why: Option<&'a str>,
     },
     /// A vertex was found in the cache.
     Cached {
@@ -31,6 +43,8 @@ pub enum Event<'a> {
         vertex: VertexId,
         /// Its title.
         title: &'a str,
+        /// Its own layer, if it has one.
+        layer: Option<&'a Layer>,
     },
     /// A running command wrote a line.
     Output {
@@ -47,8 +61,10 @@ pub enum Event<'a> {
         title: &'a str,
         /// How long it took.
         elapsed: Duration,
+        /// Its own layer, if it has one.
+        layer: Option<&'a Layer>,
     },
-    /// A vertex cannot be made; why is in the error of the build.
+    /// A vertex cannot be made; the error of the build has the same cause.
     Failed {
         /// Which.
         vertex: VertexId,
@@ -56,6 +72,8 @@ pub enum Event<'a> {
         title: &'a str,
         /// After how long.
         elapsed: Duration,
+        /// Why not.
+        error: &'a (dyn Error + 'static),
     },
     /// A vertex was given up, because another one failed or somebody asked for it.
     Cancelled {

@@ -20,21 +20,27 @@ pub(crate) struct Arguments {
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
     /// How progress looks.
-    #[arg(long, value_enum, default_value_t = Progress::Auto, global = true, env = "OXBOX_PROGRESS")]
+    #[arg(long, value_enum, default_value_t = Progress::Auto, global = true, env = "BUILDKIT_PROGRESS")]
     pub(crate) progress: Progress,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 the command line or the Dockerfile cannot be understood; \
 130 interrupted. Results go to standard output, all else to standard error.";
 
-/// How progress looks.
+/// How progress looks: buildx's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Progress {
-    /// Bars on a terminal, plain lines elsewhere.
+    /// tty on a terminal, plain elsewhere.
     Auto,
+    /// What goes on now, drawn over and over.
+    Tty,
     /// One line for each thing that happens.
     Plain,
-    /// Nothing but errors.
+    /// One JSON object in each line, as buildx writes them.
+    Rawjson,
+    /// Errors, and what a failed step said last.
+    Quiet,
+    /// Errors alone.
     None,
 }
 

@@ -10,13 +10,15 @@
 //! report       all errors, their hints and codes     registries how registries are reached
 //!   suggest    names that were probably meant        runtime    the way into asynchronous code
 //! progress     what goes on, on standard error       interrupt  and out of it, by signal
-//!   terminal   lines above bars                      log        what the parts say
-//! fetch        base images of a build                amount     sizes and ages as they are typed
+//!   terminal   lines above a picture                 log        what the parts say
+//! chronicle    how a build went, in files            fetch      base images of a build
+//! amount       sizes and ages as they are typed      built      an image just built, to be copied
 //! ```
 
 mod amount;
 mod args;
 mod built;
+mod chronicle;
 mod command;
 mod fetch;
 mod image;

@@ -60,11 +60,19 @@ pub(crate) fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
-            character if character.is_control() => clean.extend(character.escape_default()),
-            character => clean.push(character),
+            character if is_visible(character) => clean.push(character),
+            character => clean.extend(character.escape_default()),
         }
     }
     clean
+}
+
+/// Whether a character may be shown as it is: controls drive terminals, and those of writing direction
+/// make text look as what it is not.
+pub(crate) fn is_visible(character: char) -> bool {
+    let directs = matches!(character,
+        '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !character.is_control() && !directs
 }
 
 #[cfg(test)]
@@ -74,5 +82,10 @@ mod tests {
     #[test]
     fn escape_sequences_do_not_reach_the_terminal() {
         assert_eq!(clean("a\u{1b}[31mb\nc\u{9b}ä"), "a\\u{1b}[31mb\\nc\\u{9b}ä");
+    }
+
+    #[test]
+    fn text_cannot_turn_its_direction() {
+        assert_eq!(clean("RUN \u{202e}x"), "RUN \\u{202e}x");
     }
 }

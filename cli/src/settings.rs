@@ -19,19 +19,28 @@ use crate::log;
 /// What holds for every command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    /// How progress looks.
-    pub(crate) look: Look,
+    /// How progress looks; none if it cannot.
+    look: Option<Look>,
     /// Whether more was asked for.
     pub(crate) verbose: bool,
 }
 
+/// A picture is wanted where there is nothing to draw on.
+#[derive(Debug, thiserror::Error)]
+#[error("--progress tty needs a terminal on standard error")]
+pub(crate) struct NoTerminal;
+
 /// How progress looks, now that it is known where it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Bars that move.
-    Bars,
+    /// A picture of what goes on now.
+    Picture,
     /// One line for each thing that happens.
     Lines,
+    /// One JSON object in each line.
+    Json,
+    /// What a failed step said last.
+    Quiet,
     /// Nothing.
     Nothing,
 }
@@ -48,13 +57,28 @@ pub(crate) struct NoHome;
 /// Draws the conclusions, and lets logs go to standard error from now on.
 pub(crate) fn settle(arguments: &Arguments) -> Settings {
     log::start(arguments.verbose, arguments.command.log_default());
-    let terminal = stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let terminal = stderr().is_terminal();
+    let can_draw = terminal && env::var_os("TERM").is_none_or(|term| term != "dumb");
     let look = match arguments.progress {
-        Progress::Auto if terminal => Look::Bars,
-        Progress::Auto | Progress::Plain => Look::Lines,
-        Progress::None => Look::Nothing,
+        Progress::Auto if can_draw => Some(Look::Picture),
+        Progress::Tty => Some(Look::Picture).filter(|_| terminal),
+        Progress::Auto | Progress::Plain => Some(Look::Lines),
+        Progress::Rawjson => Some(Look::Json),
+        Progress::Quiet => Some(Look::Quiet),
+        Progress::None => Some(Look::Nothing),
     };
     Settings { look, verbose: arguments.verbose > 0 }
+}
+
+impl Settings {
+    /// Returns how progress looks for commands that show any.
+    ///
+    /// # Errors
+    ///
+    /// A picture is asked for, and there is no terminal; buildx fails then too.
+    pub(crate) fn look(&self) -> Result<Look, NoTerminal> {
+        self.look.ok_or(NoTerminal)
+    }
 }
 
 impl Root {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use indicatif::DecimalBytes;
 use jiff::Timestamp;
 
 use crate::output::clean;
@@ -45,7 +44,17 @@ impl<const COLUMNS: usize> fmt::Display for Table<COLUMNS> {
 
 /// Returns a size as people read it: `12.30 MB`, in powers of ten as disks are sold.
 pub(crate) fn size(bytes: u64) -> String {
-    DecimalBytes(bytes).to_string()
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for larger in UNITS {
+        // What would be rounded to 1000.00 is one of the next unit.
+        if value < 999.995 {
+            break;
+        }
+        (value, unit) = (value / 1000.0, larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.2} {unit}") }
 }
 
 /// Returns a number of things: `1 blob`, `2 blobs`.
@@ -76,6 +85,9 @@ mod tests {
     #[test]
     fn sizes_are_in_powers_of_ten() {
         assert_eq!(size(999), "999 B");
+        assert_eq!(size(1000), "1.00 kB");
+        assert_eq!(size(999_999), "1.00 MB");
+        assert_eq!(size(u64::MAX), "18.45 EB");
         assert_eq!(size(1_500_000), "1.50 MB");
     }
 

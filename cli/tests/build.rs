@@ -267,7 +267,7 @@ fn a_run_that_fails_names_line_and_code() {
     oxbox.busybox();
     oxbox.dockerfile("FROM localhost/busybox\nRUN echo no luck && exit 7\n");
     let ran = oxbox.run(["build", "-t", "app", "context"]);
-    ran.fails(1, &["context/Dockerfile:2: ", "exited with code 7", " no luck\n", "#2 FAILED"]);
+    ran.fails(1, &["context/Dockerfile:2: ", "exited with code 7", " no luck\n", "#2 ERROR: "]);
     oxbox.run(["inspect", "app"]).fails(1, &["not in the local store"]);
 }
 

@@ -25,7 +25,7 @@ fn peak(pid: u32) -> Option<u64> {
 /// Runs what must succeed within the bound.
 fn run_within_bound(oxbox: &Oxbox, arguments: &[&str]) {
     let mut command = oxbox.command(arguments);
-    let mut child = command.env("OXBOX_PROGRESS", "none").stdout(Stdio::null()).spawn().unwrap();
+    let mut child = command.env("BUILDKIT_PROGRESS", "none").stdout(Stdio::null()).spawn().unwrap();
     let mut most = 0;
     let status = loop {
         most = peak(child.id()).unwrap_or(0).max(most);

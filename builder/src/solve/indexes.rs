@@ -124,7 +124,7 @@ impl Indexes {
     }
 
     /// Returns what is kept, unless it is not there or damaged.
-    fn load(&self, layer: DiffId) -> Result<Option<LayerIndex>, IndexesError> {
+    pub fn load(&self, layer: DiffId) -> Result<Option<LayerIndex>, IndexesError> {
         let path = self.path(layer);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.len() <= MAX_INDEX_BYTES => {}

@@ -191,7 +191,7 @@ impl Job<'_> {
         }
         self.cached = false;
         let workshop = self.workshop;
-        workshop.progress.event(Event::Started { vertex: self.id, title: &self.vertex.title });
+        workshop.progress.event(Event::Started { vertex: self.id, title: &self.vertex.title, why: None });
         let (compression, definition) = (self.compression(), self.definition());
         let last = match workshop.reuse {
             Reuse::Allowed => workshop.cache.last(&definition)?,

@@ -107,6 +107,7 @@ impl Workshop<'_> {
         }
         let began = Instant::now();
         let title = vertex.title.as_str();
+        self.progress.event(Event::Looking { vertex: id, title });
         // What a stage stands on is neither made nor remembered here.
         let is_base = matches!(vertex.op, Op::Scratch | Op::Image(_) | Op::Merge(_));
         let mut job = Job { workshop: self, id, vertex, cached: !is_base };
@@ -123,10 +124,10 @@ impl Workshop<'_> {
         };
         let elapsed = began.elapsed();
         self.progress.event(match &solved {
-            Ok(_) if job.cached => Event::Cached { vertex: id, title },
-            Ok(_) => Event::Done { vertex: id, title, elapsed },
+            Ok(made) if job.cached => Event::Cached { vertex: id, title, layer: made.own_layer() },
+            Ok(made) => Event::Done { vertex: id, title, elapsed, layer: made.own_layer() },
             Err(_) if self.interrupt.is_sent() => Event::Cancelled { vertex: id, title },
-            Err(_) => Event::Failed { vertex: id, title, elapsed },
+            Err(error) => Event::Failed { vertex: id, title, elapsed, error },
         });
         solved
     }
@@ -179,6 +180,11 @@ fn source_error(source: oxbox_layers::stack::ContentError) -> crate::context::Tr
 }
 
 impl Solved {
+    /// Returns the layer that the vertex itself made.
+    pub fn own_layer(&self) -> Option<&Layer> {
+        self.layers.last().filter(|_| self.has_own_layer)
+    }
+
     pub(super) fn unchanged(&self) -> Self {
         Self { layers: Arc::clone(&self.layers), has_own_layer: false, stack: self.stack.clone() }
     }

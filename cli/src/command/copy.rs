@@ -122,8 +122,9 @@ async fn transfer(
     // Before anything is made at the destination. It is asked once: the answer is kept.
     source.resolve().await?;
     let destination = places::create(destination, to, &root).await?;
-    let look = if options.quiet { Look::Nothing } else { settings.look };
-    let progress = progress::of_copy(look);
+    let look = if options.quiet { Look::Quiet } else { settings.look()? };
+    let name = format!("copy {} {}", options.source, options.destination);
+    let progress = progress::of_copy(look, &name);
     Ok(copy(Arc::new(source), Arc::new(destination), &options.transfer(), progress).await?)
 }
 

@@ -27,9 +27,9 @@ use tokio::runtime::Runtime;
 
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::local;
-use crate::progress;
+use crate::progress::Building;
 use crate::registries::{Login, Registry};
-use crate::settings::{Look, Root};
+use crate::settings::Root;
 use leave::WithoutLayers;
 
 pub(crate) use leave::Origins;
@@ -66,7 +66,7 @@ pub(crate) struct Puller {
     pub(crate) pull: Pull,
     pub(crate) layers: Layers,
     pub(crate) origins: Arc<Origins>,
-    pub(crate) look: Look,
+    pub(crate) progress: Arc<Building>,
     pub(crate) runtime: Runtime,
     pub(crate) interrupt: Interrupt,
 }
@@ -150,6 +150,7 @@ impl Puller {
 
     /// Returns the root of what was pulled.
     async fn pull(&self, reference: &Reference, platform: &Platform) -> anyhow::Result<Descriptor> {
+        let progress = self.progress.transfer(&format!("pull {}", reference.familiar()));
         let from = Location::Registry(reference.clone());
         let to = Location::Store(StoreName::Reference(reference.clone()));
         let places = Places {
@@ -167,7 +168,6 @@ impl Puller {
             _ => Selection::One(platform.clone()),
         };
         let options = Options { selection, ..Options::default() };
-        let progress = progress::of_copy(self.look);
         let report = match self.layers {
             Layers::Bring => copy(source, Arc::new(destination), &options, progress).await?,
             Layers::Leave => copy(source, Arc::new(WithoutLayers(destination)), &options, progress).await?,

@@ -16,7 +16,7 @@ use super::chain::links;
 use crate::command::{DeleteError, OptionError, TagsError, ValidateError};
 use crate::interrupt::{INTERRUPTED, Interrupted};
 use crate::local::LocalError;
-use crate::settings::NoHome;
+use crate::settings::{NoHome, NoTerminal};
 
 /// The command failed.
 const FAILED: u8 = 1;
@@ -39,6 +39,7 @@ fn is_misunderstood(error: &(dyn Error + 'static)) -> bool {
     error.is::<LocationError>()
         || error.is::<CredentialsError>()
         || error.is::<OptionError>()
+        || error.is::<NoTerminal>()
         || matches!(error.downcast_ref(), Some(BuildError::Dockerfile { .. }))
         || matches!(error.downcast_ref(), Some(LocalError::Name { .. } | LocalError::DigestInName { .. }))
         || matches!(error.downcast_ref(), Some(DeleteError::NotARegistry { .. }))

@@ -26,6 +26,13 @@ pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(hint::code(error))
 }
 
+/// Returns an error and its causes as one line, for those who have room for no more.
+pub(crate) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut links: Vec<String> = chain::links(error).map(ToString::to_string).collect();
+    links.dedup();
+    clean(&links.join(": "))
+}
+
 fn render(error: &anyhow::Error) -> String {
     // The builder has shown these in their place already, with causes and hints.
     if let Some(BuildError::Dockerfile { rendered } | BuildError::Base { rendered }) = error.downcast_ref() {

@@ -5,6 +5,7 @@
 //! image::Picture::of(…)     layers and a config, made by hand       .store(&layout) ─▶ descriptor
 //! .serve()                  `oxbox serve` on a free port, until dropped
 //! disk::Disk::mount(…)      a small filesystem, to be filled
+//! terminal::Terminal        a terminal that it draws on
 //! ```
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
@@ -12,6 +13,7 @@
 pub(crate) mod disk;
 pub(crate) mod image;
 pub(crate) mod server;
+pub(crate) mod terminal;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -18,7 +18,7 @@ use oxbox_layers::oci::Reference;
 use super::exporter::{Exporter, Kind, Shape, Sink};
 use crate::built::Built;
 use crate::fetch::Puller;
-use crate::{places, progress};
+use crate::places;
 
 /// What images are delivered with: that which brought in what they are made of.
 pub(super) struct Carrier<'a>(pub(super) &'a Arc<Puller>);
@@ -110,7 +110,10 @@ impl Carrier<'_> {
         let stored = places::open(&from, client.clone(), &puller.root).await?;
         let source = Built { stored, puller: Arc::clone(puller) };
         let destination = places::create(to, client, &puller.root).await?;
-        let progress = progress::of_copy(puller.look);
+        let progress = puller.progress.transfer(&match to {
+            Location::Registry(name) => format!("push {}", name.familiar()),
+            to => format!("write {to}"),
+        });
         copy(Arc::new(source), Arc::new(destination), &Options::default(), progress).await?;
         Ok(())
     }

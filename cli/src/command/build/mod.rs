@@ -7,6 +7,7 @@ mod inputs;
 mod metadata;
 mod outputs;
 mod sandbox;
+mod shown;
 mod tidying;
 
 use std::path::PathBuf;
@@ -26,14 +27,16 @@ use super::call::{Call, Question};
 use crate::args::{Output, State};
 use crate::fetch::{Layers, Puller};
 use crate::interrupt::{Interrupt, Interrupted};
+use crate::progress::Building;
 use crate::registries::{Login, Registry};
-use crate::settings::{Look, Root, Settings};
-use crate::{output, progress, runtime};
+use crate::settings::{Root, Settings};
+use crate::{output, runtime};
 use caching::Caching;
 use deliver::Carrier;
 use inputs::Inputs;
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
+use shown::Shown;
 use tidying::Tidying;
 
 /// Options of `oxbox build`.
@@ -55,9 +58,8 @@ pub(crate) struct Build {
     /// What to do instead of building: check, outline (what a build can be given) or targets (what can be built).
     #[arg(long, value_name = "METHOD[,format=text|json|sarif]")]
     call: Option<Call>,
-    /// Print nothing but the result.
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    shown: Shown,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -127,9 +129,10 @@ pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     }
     let wanted = options.outputs.wanted()?;
     let request = options.request(&root, plan, &wanted)?;
-    let look = if options.quiet { Look::Nothing } else { settings.look };
-    let built =
-        build(options, &request, &wanted, &root, look).and_then(|images| options.tell(&images, &wanted));
+    let showing = options.shown.begin(settings, &request, &wanted.names())?;
+    let images = build(options, &request, &wanted, &root, &showing.building);
+    let shown = showing.end(&images);
+    let built = images.and_then(|images| shown.and_then(|()| options.tell(&images, &wanted)));
     // From here on nobody is at work in the store on this build's behalf.
     drop(request);
     if built.as_ref().err().is_none_or(|error| !error.is::<Interrupted>()) {
@@ -143,7 +146,7 @@ fn build(
     request: &Request,
     wanted: &Wanted,
     root: &Root,
-    look: Look,
+    progress: &Arc<Building>,
 ) -> anyhow::Result<Vec<Exported>> {
     let (signals, runtime) = (Interrupt::watch()?, runtime::start()?);
     let programs = exec::Interrupt::new();
@@ -156,22 +159,20 @@ fn build(
         pull: options.inputs.pull,
         layers: if wanted.is_only_pushed() { Layers::Leave } else { Layers::Bring },
         origins: Arc::default(),
-        look,
+        progress: Arc::clone(progress),
         runtime,
         interrupt: signals.clone(),
     });
-    let progress = progress::of_build(look);
     let fetching: Arc<dyn Fetch> = fetch.clone();
     let made = match options.outputs.verify {
-        false => oxbox_builder::build(request, &fetching, &*progress, &programs).map_err(Into::into),
-        true => verify(request, &fetching, &*progress, &programs),
+        false => oxbox_builder::build(request, &fetching, &**progress, &programs).map_err(Into::into),
+        true => verify(request, &fetching, &**progress, &programs),
     };
     let images = match made {
         // Whatever it failed with, a signal is why.
         Err(_) if signals.has_happened() => return Err(Interrupted.into()),
         made => made?,
     };
-    drop(progress);
     let carrier = Carrier(&fetch);
     fetch.runtime.block_on(async {
         for (exporter, form) in &wanted.exporters {

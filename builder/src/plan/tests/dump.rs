@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use oxbox_layers::oci::Config;
 
-use super::super::graph::{Copy, HistoryLine, Placing, Run, Security, Source, Unpack, VertexId};
+use super::super::graph::{Copy, CopyInstruction, HistoryLine, Placing, Run, Security, Source, Unpack, VertexId};
 use super::super::{Op, Plan, ResultForm, Vertex};
 
 /// Returns the plan as text.
@@ -112,8 +112,10 @@ fn describe_copy(text: &mut String, copy: &Copy) {
     if copy.placing == Placing::Path {
         let _ = writeln!(text, "  under their paths");
     }
-    if copy.unpack == Unpack::Everything {
-        let _ = writeln!(text, "  unpack everything");
+    match (copy.instruction, copy.unpack) {
+        (_, Unpack::Everything) => text.push_str("  unpack everything\n"),
+        (CopyInstruction::Add, Unpack::Nothing) => text.push_str("  unpack nothing\n"),
+        (CopyInstruction::Add, Unpack::Local) | (CopyInstruction::Copy, _) => {}
     }
     if let Some(mode) = &copy.chmod {
         let _ = writeln!(text, "  chmod {mode}");

@@ -49,6 +49,7 @@ fn bases() -> MemoryBases {
         ("docker.io/library/onbuild:latest", onbuild),
         ("docker.io/library/arm:latest", arm),
         ("localhost:5000/bare:v1", json!({})),
+        ("layouts/base", json!({ "config": {"User": "layout"} })),
     ] {
         bases.configs.insert(name.to_owned(), config(value));
     }

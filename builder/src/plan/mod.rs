@@ -117,7 +117,7 @@ pub enum ResultForm {
 /// place.
 pub fn plan(file: &File, source: &str, options: &Options, bases: &mut dyn Bases) -> Result<Plan, PlanErrors> {
     let mut warnings = Warnings::default();
-    warn_of_syntax(file, &mut warnings);
+    warn_of_syntax(file, options, &mut warnings);
     let outline = stages::outline(file);
     let target = outline.target(options.target.as_deref()).map_err(PlanError::nowhere)?;
     let source = SourceFile::new(String::new(), source);
@@ -269,14 +269,17 @@ fn finish(mut state: State, options: &Options) -> StageResult {
     state.result()
 }
 
-/// A `# syntax` asks for another reader of the file, which is never fetched.
-fn warn_of_syntax(file: &File, warnings: &mut Warnings) {
-    let Some(syntax) = &file.directives.syntax else { return };
-    let name = syntax.text.split(['@', ':']).next().unwrap_or_default();
+/// A `# syntax`, or an argument in its place, asks for another reader of the file, which is never fetched.
+fn warn_of_syntax(file: &File, options: &Options, warnings: &mut Warnings) {
+    let written = file.directives.syntax.as_ref().map(|syntax| (syntax.text.as_str(), Some(syntax.span)));
+    let given = options.build_args.get("BUILDKIT_SYNTAX").map(|text| (text.as_str(), None));
+    let Some((text, span)) = given.or(written) else { return };
+    let image = text.split_whitespace().next().unwrap_or_default();
+    let name = image.split(['@', ':']).next().unwrap_or_default();
     let name = name.strip_prefix("docker.io/").unwrap_or(name);
     if !matches!(name, "docker/dockerfile" | "docker/dockerfile-upstream") {
         let message = "another syntax is not fetched, the file is read as a Dockerfile".to_owned();
-        warnings.push(message, Some(syntax.span));
+        warnings.push(message, span);
     }
 }
 

@@ -42,7 +42,7 @@ fn a_file_too_large_is_refused_before_it_is_read() {
 #[test]
 fn bytes_that_are_not_utf8_are_pointed_at() {
     let error = decode(b"FROM a\n# \xff\n").unwrap_err();
-    assert_eq!((error.kind, error.span.range()), (ParseErrorKind::NotUtf8, 9..10));
+    assert_eq!((error.kind, error.span.range()), (ParseErrorKind::NotUtf8 { byte: 0xff }, 9..10));
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl ParseErrorKind {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             ParseErrorKind::UnknownInstruction { lost_heredoc: true, .. } => {
-                "if a heredoc was meant above: <<NAME must begin a word, without a blank, and quotes on its line must close"
+                "if a heredoc was meant above: <<NAME must begin a word, and quotes on its line must close"
             }
             ParseErrorKind::UnknownInstruction { suggestion, .. } => {
                 return suggestion.map(|meant| format!("did you mean {meant}?"));

@@ -128,7 +128,7 @@ fn durations_of_zero_are_absent() {
 
 #[test]
 fn a_lost_heredoc_is_hinted_at() {
-    let error = parse("FROM a\nRUN cat << EOF > f\nhello\nEOF\n").unwrap_err().errors.remove(0);
+    let error = parse("FROM a\nRUN cat <<- EOF > f\nhello\nEOF\n").unwrap_err().errors.remove(0);
     assert!(error.kind.hint().unwrap().contains("<<NAME"));
     let error = parse("FROM a\nRUN x\nhello\n").unwrap_err().errors.remove(0);
     assert_eq!(error.kind.hint(), None);

@@ -1,0 +1,21 @@
+//! What a Dockerfile means, point by point: one test for each semantic that re-implementers get wrong.
+//!
+//! ```text
+//! parser     1–10   lines, words, JSON, heredocs, order        other     38–46   the other instructions
+//! variables  11–18  ARG, ENV and where words are expanded      history   62–66   what images say of themselves
+//! given      parsing, planning and building in one line
+//! ```
+//!
+//! A test is named after its number and what it states. BuildKit's behaviour is the reference, but for
+//! what `docs/shortcomings.md` lists as different.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod given;
+mod history;
+mod other;
+mod parser;
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../build/room.rs"]
+mod room;
+mod variables;

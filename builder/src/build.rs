@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oxbox_layers::compress::Compression;
-use oxbox_layers::image::Image;
-use oxbox_layers::oci::{Config, Platform, Reference};
+use oxbox_layers::image::{Image, ImageError};
+use oxbox_layers::oci::{Config, Descriptor, Platform, Reference};
 use oxbox_layers::store::{Layout, StoreError};
 
 use crate::context::find::FindError;
@@ -21,7 +21,7 @@ use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
 use crate::lazy::Lazy;
 use crate::lint::{self, Checked, Rule};
-use crate::plan::{self, Base, Bases, Graph, Plan, PlanErrorKind};
+use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
 use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
 use crate::solve::schedule::{self, Stopped};
@@ -67,16 +67,22 @@ pub struct Request {
 pub enum Times {
     /// None is later than this, in seconds since 1970; and this is when the image was made.
     Cut(i64),
+    /// As the Dockerfile says, else cut at [`DEFAULT_EPOCH`].
+    AsPlanned,
     /// They are what they are: the same inputs do not make the same image again.
     Keep,
 }
 
 impl Times {
-    /// The latest time that an entry of a new layer may carry.
-    fn epoch(self) -> i64 {
+    /// The latest time that an entry of a new layer may carry, and when the image was made.
+    fn of(self, plan: &Plan, now: i64) -> (i64, i64) {
         match self {
-            Self::Cut(epoch) => epoch,
-            Self::Keep => i64::MAX,
+            Self::Cut(epoch) => (epoch, epoch),
+            Self::AsPlanned => {
+                let epoch = plan.epoch.unwrap_or(DEFAULT_EPOCH);
+                (epoch, epoch)
+            }
+            Self::Keep => (i64::MAX, now),
         }
     }
 }
@@ -132,7 +138,8 @@ pub fn build(
     let store = Arc::new(Lazy::new(Arc::clone(&request.store), Arc::clone(fetch)));
     let plan = read_plan(&definition, request, &store, fetch, progress)?;
     let file = definition.path.clone();
-    let workshop = workshop(request, store, definition.ignore, progress, interrupt)?;
+    let (epoch, created) = request.times.of(&plan, jiff::Timestamp::now().as_second());
+    let workshop = workshop(request, store, (definition.ignore, epoch), progress, interrupt)?;
     let solved = solve(&plan.graph, request, &workshop, &file);
     // Also of a build that failed: it is the next one that is waited for.
     workshop.contexts.values().for_each(|context| context.remember());
@@ -140,7 +147,8 @@ pub fn build(
     if interrupt.is_sent() {
         return Err(BuildError::Interrupted);
     }
-    let images = write(&workshop, &plan, &solved, request).map_err(|source| BuildError::Export { source })?;
+    let images = write(&workshop, &plan, &solved, (request, created))
+        .map_err(|source| BuildError::Export { source })?;
     if let Some(first) = images.first().filter(|_| !request.names.is_empty()) {
         request.store.update(|entries| {
             for name in &request.names {
@@ -156,14 +164,16 @@ fn write(
     workshop: &Workshop<'_>,
     plan: &Plan,
     solved: &[Arc<Solved>],
-    request: &Request,
+    (request, created): (&Request, i64),
 ) -> Result<Vec<Exported>, ExportError> {
-    let created = match request.times {
-        Times::Cut(epoch) => epoch,
-        Times::Keep => workshop.now,
-    };
     for files in &request.files {
-        files::write(workshop, &solved[plan.result.vertex.0].layers, files)?;
+        for result in &plan.results {
+            let files = match plan.form {
+                ResultForm::Image => files.clone(),
+                ResultForm::Index => files.of(&result.config.platform())?,
+            };
+            files::write(workshop, &solved[result.vertex.0].layers, &files)?;
+        }
     }
     request.forms.iter().map(|form| export(workshop, plan, solved, created, form)).collect()
 }
@@ -180,9 +190,9 @@ fn read_plan(
     let mut bases = StoreBases { fetch: &**fetch, store, known: HashMap::new() };
     let plan = plan::plan(&definition.file, text, &request.options, &mut bases).map_err(|error| {
         let rendered = error.render(name, text);
-        match error.kind {
-            PlanErrorKind::Base { .. } => BuildError::Base { rendered },
-            _ => BuildError::Dockerfile { rendered },
+        match error.are_of_bases() {
+            true => BuildError::Base { rendered },
+            false => BuildError::Dockerfile { rendered },
         }
     })?;
     let known = |reference: &Reference, platform: &Platform| {
@@ -230,13 +240,28 @@ struct StoreBases<'a> {
 impl Bases for StoreBases<'_> {
     fn base(&mut self, reference: &Reference, platform: &Platform) -> Result<Base, FetchError> {
         let manifest = self.fetch.base(reference, platform)?;
-        let image = Image::load(self.store, &manifest).map_err(|source| FetchError::Image {
-            reference: reference.familiar(),
-            source: Box::new(source),
+        let base = self.load(manifest).map_err(|source| {
+            let (reference, source) = (reference.familiar(), Box::new(source));
+            FetchError::Image { reference, source }
         })?;
+        self.known.insert((reference.to_string(), platform.clone()), base.config.clone());
+        Ok(base)
+    }
+
+    fn layout(&mut self, image: &LayoutImage, platform: &Platform) -> Result<Base, FetchError> {
+        let manifest = self.fetch.layout(image, platform)?;
+        self.load(manifest).map_err(|source| {
+            let (folder, source) = (image.folder.clone(), Box::new(source));
+            FetchError::Layout { folder, source }
+        })
+    }
+}
+
+impl StoreBases<'_> {
+    fn load(&self, manifest: Descriptor) -> Result<Base, ImageError> {
+        let image = Image::load(self.store, &manifest)?;
         self.store.expect(image.layers.iter().map(|layer| layer.descriptor.clone()));
         let config = image.config.view().clone();
-        self.known.insert((reference.to_string(), platform.clone()), config.clone());
         Ok(Base { manifest, config })
     }
 }
@@ -244,7 +269,7 @@ impl Bases for StoreBases<'_> {
 fn workshop<'a>(
     request: &Request,
     store: Arc<Lazy>,
-    ignore: Ignore,
+    (ignore, epoch): (Ignore, i64),
     progress: &'a dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Workshop<'a>, BuildError> {
@@ -274,7 +299,7 @@ fn workshop<'a>(
         spool,
         compression: request.forms.first().map_or(Compression::None, |form| form.compression),
         threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
-        epoch: request.times.epoch(),
+        epoch,
         reuse: request.reuse,
         now: jiff::Timestamp::now().as_second(),
         interrupt: interrupt.clone(),

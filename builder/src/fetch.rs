@@ -1,6 +1,10 @@
 //! What a build needs from outside, as a trait that the binary implements with the copy engine.
 
+use std::path::PathBuf;
+
 use oxbox_layers::oci::{Descriptor, Digest, Platform, Reference};
+
+use crate::plan::LayoutImage;
 
 /// Base images from elsewhere.
 pub trait Fetch: Send + Sync {
@@ -14,6 +18,14 @@ pub trait Fetch: Send + Sync {
 
     /// Brings in a layer that [`Fetch::base`] left where it is.
     fn layer(&self, layer: &Descriptor) -> Result<(), FetchError>;
+
+    /// Brings an image of an OCI layout into the local store, as [`base`](Self::base) does.
+    ///
+    /// Who has no layouts need not say so.
+    fn layout(&self, image: &LayoutImage, _platform: &Platform) -> Result<Descriptor, FetchError> {
+        let source = Box::from("layouts cannot be read here");
+        Err(FetchError::Layout { folder: image.folder.clone(), source })
+    }
 }
 
 /// Why something could not be brought in.
@@ -33,6 +45,15 @@ pub enum FetchError {
     Layer {
         /// Which layer.
         digest: Digest,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no such image in the layout.
+    #[error("image of the layout {} cannot be read", .folder.display())]
+    Layout {
+        /// The layout's folder.
+        folder: PathBuf,
         /// Why not.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,

@@ -57,8 +57,8 @@ impl ParseErrors {
 pub enum ParseErrorKind {
     #[error("dockerfile of {bytes} bytes is larger than {MAX_FILE_BYTES}")]
     FileTooLarge { bytes: usize },
-    #[error("dockerfile is not UTF-8")]
-    NotUtf8,
+    #[error("dockerfile is not UTF-8: byte {byte:#04x}")]
+    NotUtf8 { byte: u8 },
     #[error("dockerfile has no instructions")]
     NoInstructions,
     #[error("dockerfile has no FROM")]
@@ -136,7 +136,7 @@ impl ParseErrorKind {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             ParseErrorKind::UnknownInstruction { lost_heredoc: true, .. } => {
-                "if a heredoc was meant above: <<NAME must begin a word, without a blank, and quotes on its line must close"
+                "if a heredoc was meant above: <<NAME must begin a word, and quotes on its line must close"
             }
             ParseErrorKind::UnknownInstruction { suggestion, .. } => {
                 return suggestion.map(|meant| format!("did you mean {meant}?"));
@@ -151,6 +151,9 @@ impl ParseErrorKind {
             ParseErrorKind::Mount(kind) => return kind.hint(),
             ParseErrorKind::NoStage | ParseErrorKind::NoInstructions => {
                 "begin a stage with FROM, perhaps FROM scratch"
+            }
+            ParseErrorKind::NotUtf8 { .. } => {
+                "save the file as UTF-8; iconv -f latin1 -t utf-8 turns older files into it"
             }
             ParseErrorKind::BeforeFrom { .. } => "only ARG may stand there",
             ParseErrorKind::InvalidEscape { .. } => "it must be \\ or `",

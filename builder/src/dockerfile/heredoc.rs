@@ -1,7 +1,7 @@
 //! Heredocs: their markers on an instruction's line, their bodies below it, and what RUN makes of them.
 //!
 //! ```text
-//! COPY <<one <<-"two" /dir/      a marker: [descriptor]<<[-]word, at the start of a shell word
+//! COPY <<one <<-"two" /dir/      a marker: [descriptor]<<[-]word, at the start of a shell word; << word too
 //! body of one                    expanded, as no part of the word is quoted
 //! one                            the word alone on a line ends the body
 //! <TAB>body of two               not expanded; `-` drops leading tabs
@@ -121,8 +121,8 @@ fn marker(word: &str, range: Range<usize>) -> Option<Marker> {
         _ => return None,
     };
     let (strip_tabs, quoted) = match rest.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, rest),
+        Some(rest) => (true, rest.trim_start()),
+        None => (false, rest.trim_start()),
     };
     if quoted.contains('<') {
         return None;

@@ -46,8 +46,8 @@ pub(crate) mod tests;
 pub mod word;
 
 pub use ast::{File, Instruction, Statement, Word};
+pub(crate) use error::quote;
 pub use error::{ParseError, ParseErrorKind, ParseErrors};
-pub(crate) use error::{cut, quote};
 pub use heredoc::{Heredoc, Script};
 pub use parse::{decode, parse, parse_trigger};
 pub use print::print;

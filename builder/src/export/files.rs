@@ -6,6 +6,7 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use oxbox_layers::layer::Layer;
+use oxbox_layers::oci::Platform;
 use oxbox_layers::stack::{Flat, FlatError, Stack};
 use oxbox_layers::tar::{Reader, TarError, Writer};
 use oxbox_layers::tree::apply::{Devices, Options, Ownership, Whiteouts};
@@ -43,6 +44,22 @@ pub enum FilesError {
     Tar { source: TarError },
     #[error("cannot write the tar to standard output")]
     Stdout { source: io::Error },
+    #[error("files for several platforms do not fit into one tar")]
+    SeveralInTar,
+}
+
+impl Files {
+    /// Returns where files for one of several platforms go: a folder of their own, named as buildx names it.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError::SeveralInTar`].
+    pub fn of(&self, platform: &Platform) -> Result<Self, FilesError> {
+        match self {
+            Self::Folder(path) => Ok(Self::Folder(path.join(platform.to_string().replace('/', "_")))),
+            Self::Stdout | Self::Tar(_) => Err(FilesError::SeveralInTar),
+        }
+    }
 }
 
 /// Writes the files that layers make together.

@@ -1,4 +1,4 @@
-//! Layers and a config → an image in the store, in one or several forms.
+//! Layers and a config → an image in the store, in one or several forms; of several platforms, an index.
 //!
 //! ```text
 //! solved layers ─relayer▶ squashed, compressed ─┬─▶ config, manifest ─▶ store
@@ -14,17 +14,18 @@ pub mod files;
 pub mod form;
 mod relayer;
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use oxbox_layers::image::{Image, ImageError};
 use oxbox_layers::layer::{Family, LayerError};
-use oxbox_layers::oci::{Config, Descriptor, History, MediaType, Raw, RootFs};
+use oxbox_layers::oci::{Config, Descriptor, History, Index, MediaType, Platform, Raw, RootFs};
 use oxbox_layers::stack::ContentError;
-use oxbox_layers::store::StoreError;
+use oxbox_layers::store::{Committed, StoreError};
 use serde_json::{Map, Value};
 
-use crate::plan::Plan;
 use crate::plan::graph::HistoryLine;
+use crate::plan::{Plan, ResultForm, StageResult};
 use crate::solve::{CacheError, IndexesError, Solved, Workshop};
 use form::{Annotated, Form, Squash};
 use relayer::Layers;
@@ -35,10 +36,12 @@ const COMMENT: &str = "buildkit.dockerfile.v0";
 /// What a build is told about its result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exported {
-    /// The manifest in the store.
+    /// The manifest in the store, or the index.
     pub manifest: Descriptor,
-    /// The config, whose digest other tools call the image id.
+    /// The config, whose digest other tools call the image id; of several the first.
     pub config: Descriptor,
+    /// The manifest for each platform, in the order of the plan.
+    pub images: Vec<Descriptor>,
 }
 
 /// Why an image cannot be written.
@@ -61,7 +64,7 @@ pub enum ExportError {
     Store(#[from] StoreError),
 }
 
-/// Writes the image that a plan ends in, in one form.
+/// Writes what a plan ends in, in one form: an image, or an index of one for each platform.
 ///
 /// `solved` are all vertices of the graph by their places; `created` is what the image says of when it
 /// was made, in seconds since 1970.
@@ -72,7 +75,53 @@ pub fn export(
     created: i64,
     form: &Form,
 ) -> Result<Exported, ExportError> {
-    let stage = &plan.result;
+    let mut images = Vec::new();
+    let mut config = None;
+    for stage in &plan.results {
+        let (manifest, of) = image(workshop, stage, solved, (created, form))?;
+        images.push(manifest);
+        config.get_or_insert(of);
+    }
+    let first = images.first().cloned().zip(config);
+    let (only, config) = first.expect("because a plan has a result for at least one platform");
+    let manifest = match plan.form {
+        ResultForm::Image => only,
+        ResultForm::Index => index(workshop, &images, form)?,
+    };
+    Ok(Exported { manifest, config, images })
+}
+
+/// Writes the index of images that are there.
+fn index(workshop: &Workshop<'_>, images: &[Descriptor], form: &Form) -> Result<Descriptor, ExportError> {
+    let media_type = match form.family {
+        Family::Oci => MediaType::OCI_INDEX,
+        Family::Docker => MediaType::DOCKER_LIST,
+    };
+    let host = Platform::host();
+    let annotations = form.annotations(Annotated::Index, &host);
+    let index = Index {
+        media_type: Some(MediaType::new(media_type)),
+        annotations: (!annotations.is_empty()).then_some(annotations),
+        ..Index::of(images.to_vec())
+    };
+    let index = Raw::write(index, media_type);
+    let digest = index.digest();
+    let mut writer = workshop.store.writer(digest.algorithm())?;
+    writer.write_all(index.bytes()).map_err(|source| ImageError::Write { digest, source })?;
+    writer.commit_as(&Committed { digest, size: index.size() })?;
+    let mut descriptor = index.descriptor();
+    let annotations = form.annotations(Annotated::IndexDescriptor, &host);
+    descriptor.annotations = (!annotations.is_empty()).then_some(annotations);
+    Ok(descriptor)
+}
+
+/// Writes the image that a stage is, and returns its manifest and its config.
+fn image(
+    workshop: &Workshop<'_>,
+    stage: &StageResult,
+    solved: &[Arc<Solved>],
+    (created, form): (i64, &Form),
+) -> Result<(Descriptor, Descriptor), ExportError> {
     let all = solved[stage.vertex.0].layers.to_vec();
     let own = stage.history.iter().filter(|line| has_layer(line, solved)).count();
     let base = all.len() - own;
@@ -110,7 +159,7 @@ pub fn export(
     let mut manifest = image.write(&*workshop.store)?;
     let annotations = form.annotations(Annotated::ManifestDescriptor, &platform);
     manifest.annotations = (!annotations.is_empty()).then_some(annotations);
-    Ok(Exported { manifest, config: image.config.descriptor() })
+    Ok((manifest, image.config.descriptor()))
 }
 
 /// Makes the history tell of `layers` layers, none or one, above the first `kept` ones: the line that

@@ -75,7 +75,7 @@ impl<'f> Survey<'f> {
     fn site(&self, number: usize, statement: &'f Statement, stage: &Stage<'f>) -> Site<'f> {
         let (from, variables) = (stage.from, self.variables(&self.globals));
         let image = variables.expand(&from.image.text).map(|expanded| expanded.text);
-        let replaced = stage.name.iter().any(|name| self.options.contexts.contains(name));
+        let replaced = stage.name.iter().any(|name| self.options.context(name).is_some());
         let ground = match image {
             Some(image) if !replaced => self.ground(&image, number),
             _ => Ground::Unknown,
@@ -97,7 +97,7 @@ impl<'f> Survey<'f> {
             return Ground::Stage(stage);
         }
         match image {
-            _ if self.options.contexts.contains(image) => Ground::Unknown,
+            _ if self.options.context(image).is_some() => Ground::Unknown,
             "scratch" => Ground::Scratch,
             _ => image.parse().map_or(Ground::Unknown, |image: Reference| Ground::Image(image.or_latest())),
         }
@@ -106,7 +106,7 @@ impl<'f> Survey<'f> {
     /// Returns the stages that COPY --from and RUN --mount name.
     fn copied(&self, instruction: &Instruction, number: usize) -> Vec<usize> {
         let named = |name: &str| {
-            let name = (!self.options.contexts.contains(name)).then_some(name)?;
+            let name = self.options.context(name).is_none().then_some(name)?;
             self.outline.find(name, number)
         };
         match instruction {

@@ -16,7 +16,7 @@ use crate::plan::{Options, PlanErrorKind};
 
 fn options() -> Options {
     let amd64 = Platform::new("linux", "amd64", None);
-    Options { platform: Some(amd64.clone()), build_platform: amd64, ..Options::default() }
+    Options { platforms: vec![amd64.clone()], build_platform: amd64, ..Options::default() }
 }
 
 /// Images of `known/` and `arm64/` are at hand: with a variable, a SHELL in one and a trigger in another.

@@ -5,20 +5,22 @@
 //! RUN, COPY, ADD, WORKDIR ─▶ one vertex each, on the one before       the rest ─▶ config and history
 //! ```
 //!
-//! COPY and ADD are in `copy.rs`, RUN in `run.rs`, what makes no vertex in `metadata.rs`.
+//! COPY and ADD are in `copy.rs`, RUN in `run.rs`, what makes no vertex in `metadata.rs`, titles in `title.rs`.
 
-use super::error::{PlanError, PlanErrorKind};
-use super::graph::{Graph, HistoryLine, Image, Op, Vertex, VertexId, Workdir};
+use super::error::{Errors, PlanError, PlanErrorKind};
+use super::graph::{HistoryLine, Image, Local, Op, VertexId, Workdir};
+use super::grow::{Added, Growing};
+use super::images::Images;
 use super::metadata::{Given, Metadata};
 use super::options::Options;
 use super::path;
-use super::resolve::{Ground, Needed};
+use super::resolve::{Ground, Needed, Resolved};
 use super::scope::{Expander, Scope};
 use super::stages::Outline;
 use super::state::State;
-use super::step::{Origin, Step};
-use crate::dockerfile::word::expand;
-use crate::dockerfile::{Instruction, SourceFile, Span, Word, ast};
+use super::step::{Named, Step};
+use super::title::Titles;
+use crate::dockerfile::{Instruction, SourceFile, Span, ast};
 
 /// The most that a plan may hold. Each RUN has the whole environment and each stage a config, so a file
 /// of a megabyte could ask for gigabytes; real plans take some hundred kilobytes.
@@ -29,68 +31,105 @@ pub(super) struct Planner<'p> {
     pub(super) source: &'p SourceFile,
     pub(super) options: &'p Options,
     pub(super) globals: &'p Scope,
-    pub(super) graph: Graph,
-    /// Stages that are done.
+    pub(super) images: &'p Images,
+    /// What all platforms share.
+    pub(super) growing: &'p mut Growing,
+    pub(super) errors: &'p mut Errors,
+    /// Roughly what the plan takes so far.
+    pub(super) bytes: &'p mut usize,
+    /// Stages that are done; those that failed are not.
     pub(super) states: Vec<Option<State>>,
-    /// Vertices of the stage under way.
-    numbered: Vec<VertexId>,
-    bytes: usize,
+    /// Titles of the stage under way.
+    pub(super) titles: Titles,
 }
 
-impl<'p> Planner<'p> {
-    pub(super) fn new(source: &'p SourceFile, options: &'p Options, globals: &'p Scope) -> Self {
-        let (graph, states, numbered) = (Graph::default(), Vec::new(), Vec::new());
-        Self { source, options, globals, graph, states, numbered, bytes: 0 }
-    }
-
-    /// Plans every needed stage.
-    pub(super) fn stages(&mut self, outline: &Outline<'_>, needed: &Needed<'_>) -> Result<(), PlanError> {
+impl Planner<'_> {
+    /// Plans every needed stage. What is wrong is among the errors.
+    pub(super) fn stages(&mut self, outline: &Outline<'_>, needed: &Needed<'_>) {
         for (number, resolved) in needed.stages.iter().enumerate() {
-            let Some(resolved) = resolved else {
-                self.states.push(None);
-                continue;
-            };
             let from = outline.stages[number].from.image.span;
-            let mut state = self.ground(&resolved.ground, needed, from)?;
-            self.charge(state.size()).map_err(|kind| kind.at(from))?;
-            for step in &resolved.steps {
-                self.step(&mut state, step, needed)?;
+            let state = resolved.as_ref().and_then(|resolved| {
+                let state = self.stage(resolved, from);
+                self.titles.write(outline.label(number).as_deref(), &mut self.growing.graph);
+                state
+            });
+            self.states.push(state);
+            if self.errors.is_full() {
+                return;
             }
-            self.number(outline.label(number).as_deref());
-            self.states.push(Some(state));
         }
-        Ok(())
     }
 
-    fn ground(&mut self, ground: &Ground, needed: &Needed<'_>, from: Span) -> Result<State, PlanError> {
+    /// Plans a stage. An instruction that fails leaves the others alone, unless they depend on what it would
+    /// have set; then the stage ends there.
+    fn stage(&mut self, resolved: &Resolved<'_>, from: Span) -> Option<State> {
+        let mut state = self.ground(resolved, from)?;
+        let charged = self.charge(state.size()).map_err(|kind| kind.at(from));
+        self.errors.keep(charged)?;
+        for step in &resolved.steps {
+            // It stands on, or reads, what failed already.
+            if step.stages().any(|stage| self.states[stage].is_none()) {
+                continue;
+            }
+            if let Err(error) = self.step(&mut state, step) {
+                let ends = is_poisonous(&step.statement.instruction)
+                    || matches!(error.kind, PlanErrorKind::TooLarge { .. });
+                self.errors.push(error);
+                if ends {
+                    return None;
+                }
+            }
+        }
+        Some(state)
+    }
+
+    fn ground(&mut self, resolved: &Resolved<'_>, from: Span) -> Option<State> {
         let line = self.line(from);
-        let add = |graph: &mut Graph, op, title: String| {
-            graph.vertices.push(Vertex { op, title, line, exported: false });
-            VertexId(graph.vertices.len() - 1)
-        };
-        Ok(match ground {
+        let asked = resolved.platform.as_ref().unwrap_or(self.options.target_platform());
+        Some(match &resolved.ground {
             Ground::Scratch => {
-                let vertex = add(&mut self.graph, Op::Scratch, "FROM scratch".to_owned());
+                let vertex = self.growing.add(Op::Scratch, "FROM scratch", line).id();
                 State::scratch(vertex, self.options.target_platform())
             }
+            Ground::Folder(name) => {
+                let op = Op::Local(Local { name: name.clone() });
+                let vertex = self.growing.add(op, format!("FROM {name}"), line);
+                self.titles.add(&[vertex], asked, None);
+                State::scratch(vertex.id(), asked)
+            }
             Ground::Image { image, name } => {
-                let pulled = &needed.images[*image];
+                let pulled = &self.images.pulled[*image];
                 let op = Op::Image(Image { name: name.clone(), manifest: pulled.base.manifest.clone() });
-                let vertex = add(&mut self.graph, op, format!("FROM {}", pulled.reference));
-                self.numbered.push(vertex);
-                State::image(vertex, pulled.base.config.clone(), pulled.platform.clone())
+                let vertex = self.growing.add(op, format!("FROM {}", pulled.title), line);
+                self.titles.add(&[vertex], &pulled.platform, None);
+                State::image(vertex.id(), pulled.base.config.clone(), pulled.platform.clone())
             }
-            Ground::Stage(stage) => {
-                let state = self.states[*stage].as_ref();
-                state.expect("because a stage that another stands on was needed and came first").child()
-            }
+            Ground::Stage(stage) => self.states[*stage].as_ref()?.child(),
         })
     }
 
-    fn step(&mut self, state: &mut State, step: &Step<'_>, needed: &Needed<'_>) -> Result<(), PlanError> {
+    /// Returns the vertex of what an instruction names; nothing for a folder.
+    pub(super) fn named_vertex(&mut self, step: &Step<'_>, named: &Named) -> Option<VertexId> {
+        let line = self.line(step.place.of(step.statement.keyword.span));
+        Some(match named {
+            Named::Context(_) => return None,
+            Named::Stage(stage) => {
+                let state = self.states[*stage].as_ref();
+                state.expect("because a step that needs a stage without a state is left out").vertex
+            }
+            Named::Image { image, name } => {
+                let pulled = &self.images.pulled[*image];
+                let op = Op::Image(Image { name: name.clone(), manifest: pulled.base.manifest.clone() });
+                self.growing.add(op, format!("FROM {}", pulled.title), line).id()
+            }
+            Named::Scratch => self.growing.add(Op::Scratch, "FROM scratch", line).id(),
+        })
+    }
+
+    fn step(&mut self, state: &mut State, step: &Step<'_>) -> Result<(), PlanError> {
         match &step.statement.instruction {
             Instruction::Add(add) => self.add(state, step, add),
-            Instruction::Copy(copy) => self.copy(state, step, copy, needed),
+            Instruction::Copy(copy) => self.copy(state, step, copy),
             Instruction::Run(run) => self.run(state, step, run),
             Instruction::Workdir(workdir) => self.workdir(state, step, workdir),
             instruction => {
@@ -123,17 +162,8 @@ impl<'p> Planner<'p> {
         self.record(state, step, line, Some(vertex))
     }
 
-    pub(super) fn expander<'e>(&'e mut self, state: &'e State, step: &'e Step<'_>) -> Expander<'e> {
+    pub(super) fn expander<'e>(&'e self, state: &'e State, step: &'e Step<'_>) -> Expander<'e> {
         Expander { scope: &state.scope, place: &step.place }
-    }
-
-    /// Returns an instruction's text with its variables replaced, for people.
-    pub(super) fn expanded_text(&self, state: &State, step: &Step<'_>) -> String {
-        let text = title_text(step);
-        match expand(&text, step.place.escape, &|name| state.scope.get(name)) {
-            Ok(expanded) => expanded.text,
-            Err(_) => text,
-        }
     }
 
     /// Adds a vertex on top of the stage.
@@ -144,17 +174,30 @@ impl<'p> Planner<'p> {
         op: Op,
         text: String,
     ) -> Result<VertexId, PlanError> {
+        self.vertices(state, step, Vec::new(), (op, text))
+    }
+
+    /// Adds a vertex on top of the stage, and those that it alone is made of; they share a number.
+    pub(super) fn vertices(
+        &mut self,
+        state: &mut State,
+        step: &Step<'_>,
+        mut parts: Vec<Added>,
+        (op, text): (Op, String),
+    ) -> Result<VertexId, PlanError> {
+        let top = self.part(step, op, text)?;
+        parts.push(top);
+        state.vertex = top.id();
+        self.titles.add(&parts, &state.platform, Some(&state.scope));
+        Ok(state.vertex)
+    }
+
+    /// Adds a vertex beside the stage.
+    pub(super) fn part(&mut self, step: &Step<'_>, op: Op, text: String) -> Result<Added, PlanError> {
         let span = step.statement.keyword.span;
         self.charge(size(&op) + text.len()).map_err(|kind| step.place.error(kind, span))?;
-        let title = match step.origin {
-            Origin::Stage => text,
-            Origin::Trigger => format!("ONBUILD {text}"),
-        };
         let line = self.line(step.place.of(span));
-        self.graph.vertices.push(Vertex { op, title, line, exported: false });
-        state.vertex = VertexId(self.graph.vertices.len() - 1);
-        self.numbered.push(state.vertex);
-        Ok(state.vertex)
+        Ok(self.growing.add(op, text, line))
     }
 
     /// Adds a line to the stage's history.
@@ -171,35 +214,25 @@ impl<'p> Planner<'p> {
         Ok(())
     }
 
-    /// Writes `[stage 2/12]` before the titles of the stage that is done.
-    fn number(&mut self, label: Option<&str>) {
-        let total = self.numbered.len();
-        let width = total.to_string().len();
-        let label = label.map(|label| format!("{label} ")).unwrap_or_default();
-        for (index, vertex) in self.numbered.drain(..).enumerate() {
-            let title = &mut self.graph.vertices[vertex.0].title;
-            *title = format!("[{label}{:>width$}/{total}] {title}", index + 1);
-        }
-    }
-
     pub(super) fn line(&self, span: Span) -> usize {
         self.source.position(span.start).line
     }
 
     fn charge(&mut self, bytes: usize) -> Result<(), PlanErrorKind> {
-        self.bytes += bytes;
-        if self.bytes > MAX_BYTES {
+        *self.bytes += bytes;
+        if *self.bytes > MAX_BYTES {
             return Err(PlanErrorKind::TooLarge { max_bytes: MAX_BYTES });
         }
         Ok(())
     }
 }
 
-/// Returns an instruction's text with its keyword in capitals.
-pub(super) fn title_text(step: &Step<'_>) -> String {
-    let Word { text: keyword, .. } = &step.statement.keyword;
-    let rest = step.statement.text.strip_prefix(keyword.as_str()).unwrap_or_default();
-    format!("{}{rest}", step.statement.instruction.keyword())
+/// Whether what follows an instruction means nothing once that failed.
+fn is_poisonous(instruction: &Instruction) -> bool {
+    matches!(
+        instruction,
+        Instruction::Arg(_) | Instruction::Env(_) | Instruction::User(_) | Instruction::Workdir(_)
+    )
 }
 
 /// Returns roughly how many bytes an operation takes.
@@ -215,7 +248,8 @@ fn size(op: &Op) -> usize {
             sources.sum::<usize>() + copy.destination.len() + strings(&copy.exclude)
         }
         Op::Run(run) => {
-            strings(&run.args) + strings(&run.env) + strings(&run.env_outside_key) + run.cwd.len()
+            let mounts = run.mounts.len() * 256;
+            strings(&run.args) + strings(&run.env) + strings(&run.env_outside_key) + run.cwd.len() + mounts
         }
         Op::Workdir(workdir) => workdir.path.len(),
         Op::Http(http) => http.url.len() + http.name.len(),

@@ -6,66 +6,105 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | `options` | what the caller says, and where base images come from |
+//! | `options`, `contexts`, `bases` | what the caller says, and where base images come from |
 //! | `stages` | a file cut at its FROMs; stages by name and number |
-//! | `resolve`, `step` | what each needed stage stands on and copies from; ONBUILD of its base |
-//! | `scope`, `arguments` | ARG and ENV: what a variable is at each line |
+//! | `resolve`, `name`, `images`, `step` | what each needed stage stands on and reads from; ONBUILD of its base |
+//! | `scope`, `arguments`, `epoch` | ARG and ENV: what a variable is at each line |
 //! | `state` | what a stage is so far |
-//! | `lower`, `run`, `copy` | instructions that change the filesystem, as vertices |
+//! | `lower`, `run`, `mounts`, `copy`, `sources` | instructions that change the filesystem, as vertices |
+//! | `remote` | addresses of repositories and of files elsewhere |
 //! | `mode` | `--chmod` |
 //! | `metadata`, `ports`, `signal` | instructions that only change the config |
-//! | `history` | the lines that instructions leave, as BuildKit writes them |
+//! | `history`, `title` | the lines that instructions leave, as BuildKit writes them, and what people see |
 //! | `path` | paths as text |
-//! | `error` | what can be wrong, and how it is shown |
-//! | `graph` | the result |
+//! | `emulation` | which foreign programs run here |
+//! | `error`, `warning` | what can be wrong, and how it is shown |
+//! | `graph`, `grow` | the result, in which equal vertices are one |
 //!
 //! Nothing is read or run here, but for the base images' configs through [`Bases`].
 
 pub(crate) mod arguments;
+mod bases;
+mod contexts;
 mod copy;
+mod emulation;
+mod epoch;
 mod error;
 pub mod graph;
+mod grow;
 mod history;
+mod images;
 mod lower;
 mod metadata;
 pub mod mode;
+mod mounts;
+mod name;
 mod options;
 mod path;
 mod ports;
+pub mod remote;
 mod resolve;
 mod run;
 pub(crate) mod scope;
 mod signal;
+mod sources;
 pub(crate) mod stages;
 mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod title;
+mod warning;
 
-pub use error::{MAX_WARNINGS, Meant, PlanError, PlanErrorKind, Warning};
+pub use bases::{Base, Bases, MemoryBases};
+pub use contexts::{Context, ContextError, LayoutImage, LayoutPick};
+pub use emulation::{BINFMT_MISC, emulated};
+pub use error::{Meant, PlanError, PlanErrorKind, PlanErrors};
 pub use graph::{Graph, Op, StageResult, Vertex, VertexId};
-pub use options::{Base, Bases, MemoryBases, Options};
+pub use options::{Entitlement, EntitlementError, Options};
+pub use warning::{MAX_WARNINGS, Warning};
 
 pub use crate::fetch::FetchError;
 
+use std::collections::BTreeSet;
+
+use oxbox_layers::oci::Platform;
+
 use crate::dockerfile::{File, Instruction, SourceFile};
-use error::Warnings;
+use error::Errors;
+use grow::Growing;
+use images::Images;
 use lower::{MAX_BYTES, Planner};
 use resolve::Resolver;
 use scope::{Expander, Scope};
 use stages::Outline;
 use state::State;
-use step::Place;
+use step::{Place, Step};
+use title::{Form, Titles};
+use warning::Warnings;
 
 /// All that a build of one target needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// What is made.
     pub graph: Graph,
-    /// What the image is, once that is made.
-    pub result: StageResult,
+    /// What the images are, once that is made: one for each platform, in the order of [`Options::platforms`].
+    pub results: Vec<StageResult>,
+    /// What is made of them.
+    pub form: ResultForm,
+    /// The latest time of new layers, if the file or an argument says: SOURCE_DATE_EPOCH.
+    pub epoch: Option<i64>,
     /// What deserves a look.
     pub warnings: Vec<Warning>,
+}
+
+/// What a build's images are together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResultForm {
+    /// There is one, and nothing around it.
+    Image,
+    /// An index of them.
+    Index,
 }
 
 /// Plans the build of a target. `source` is the text that `file` was parsed from; it tells the lines.
@@ -74,29 +113,108 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// The first thing that is wrong with the file, an image that cannot be fetched, or what is not yet
-/// supported, each with its place.
-pub fn plan(file: &File, source: &str, options: &Options, bases: &mut dyn Bases) -> Result<Plan, PlanError> {
+/// What is wrong with the file, images that cannot be fetched, or what is not yet supported, each with its
+/// place.
+pub fn plan(file: &File, source: &str, options: &Options, bases: &mut dyn Bases) -> Result<Plan, PlanErrors> {
     let mut warnings = Warnings::default();
-    warn_of_syntax(file, &mut warnings);
+    warn_of_syntax(file, options, &mut warnings);
     let outline = stages::outline(file);
-    let target = outline.target(options.target.as_deref()).map_err(|kind| PlanError {
-        kind,
-        span: None,
-        trigger: None,
-    })?;
-    let globals = globals(file, &outline, options)?;
-    let needed =
-        Resolver { outline: &outline, options, escape: file.directives.escape, globals: &globals, bases }
-            .resolve(target)?;
-    warn_of_build_args(file, &needed, options, &mut warnings);
+    let target = outline.target(options.target.as_deref()).map_err(PlanError::nowhere)?;
     let source = SourceFile::new(String::new(), source);
-    let mut planner = Planner::new(&source, options, &globals);
-    planner.stages(&outline, &needed)?;
-    let Planner { mut graph, mut states, .. } = planner;
-    let state = states.swap_remove(target).expect("because the target is needed");
-    mark_exported(&mut graph, state.vertex);
-    Ok(Plan { graph, result: finish(state, options), warnings: warnings.list })
+    let form = if options.wants_index() { ResultForm::Index } else { ResultForm::Image };
+    let mut drawing = Drawing {
+        file,
+        source: &source,
+        outline: &outline,
+        target,
+        titles: if form == ResultForm::Index { Form::PlatformAndStage } else { Form::Stage },
+        bases,
+        images: Images::default(),
+        growing: Growing::default(),
+        errors: Errors::default(),
+        bytes: 0,
+        declared: BTreeSet::new(),
+    };
+    let mut results = Vec::new();
+    let mut epoch = None;
+    for platform in platforms(options) {
+        let (result, said) = drawing.platform(options.only(platform.as_ref()));
+        results.extend(result);
+        epoch = epoch.or(said);
+    }
+    warn_of_build_args(file, &drawing.declared, options, &mut warnings);
+    let Drawing { errors, mut growing, .. } = drawing;
+    errors.finish()?;
+    for result in &results {
+        growing.export(result.vertex);
+    }
+    Ok(Plan { graph: growing.graph, results, form, epoch, warnings: warnings.list })
+}
+
+/// Returns the platforms to plan for, each once; one without a name if none was asked for.
+fn platforms(options: &Options) -> Vec<Option<Platform>> {
+    let mut platforms = Vec::new();
+    for platform in &options.platforms {
+        let platform = Some(platform.normalised());
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    if platforms.is_empty() { vec![None] } else { platforms }
+}
+
+/// A plan under way: what all platforms have in common.
+struct Drawing<'d> {
+    file: &'d File,
+    source: &'d SourceFile,
+    outline: &'d Outline<'d>,
+    target: usize,
+    titles: Form,
+    bases: &'d mut dyn Bases,
+    images: Images,
+    growing: Growing,
+    errors: Errors,
+    bytes: usize,
+    /// Names that ONBUILD of base images declares.
+    declared: BTreeSet<String>,
+}
+
+impl Drawing<'_> {
+    /// Plans for one platform. What is wrong is among the errors; then there is no result.
+    fn platform(&mut self, mut options: Options) -> (Option<StageResult>, Option<i64>) {
+        let globals = globals(self.file, self.outline, &options);
+        let Some(mut globals) = self.errors.keep(globals) else { return (None, None) };
+        let epoch = epoch::resolve(&mut options, &mut globals).map_err(PlanError::nowhere);
+        let Some(epoch) = self.errors.keep(epoch) else { return (None, None) };
+        let escape = self.file.directives.escape;
+        let resolver = Resolver {
+            outline: self.outline,
+            options: &options,
+            escape,
+            globals: &globals,
+            bases: &mut *self.bases,
+            images: &mut self.images,
+            errors: &mut self.errors,
+        };
+        let needed = resolver.resolve(self.target);
+        let steps = needed.stages.iter().flatten().flat_map(|stage| &stage.steps);
+        self.declared.extend(steps.flat_map(declared));
+        let mut planner = Planner {
+            source: self.source,
+            options: &options,
+            globals: &globals,
+            images: &self.images,
+            growing: &mut self.growing,
+            errors: &mut self.errors,
+            bytes: &mut self.bytes,
+            states: Vec::new(),
+            titles: Titles::new(self.titles),
+        };
+        planner.stages(self.outline, &needed);
+        let state = planner.states.into_iter().nth(self.target).flatten();
+        let result = state.filter(|_| self.errors.is_empty()).map(|state| finish(state, &options));
+        (result, epoch)
+    }
 }
 
 /// Returns what FROM lines may use: platforms, and the ARGs before the first of them.
@@ -135,7 +253,7 @@ fn finish(mut state: State, options: &Options) -> StageResult {
         labels.extend(options.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     let config = &mut state.config;
-    if let Some(asked) = &options.platform {
+    if let Some(asked) = options.platforms.first() {
         let same = config.os == asked.os && config.architecture == asked.architecture;
         config.os.clone_from(&asked.os);
         config.architecture.clone_from(&asked.architecture);
@@ -151,43 +269,44 @@ fn finish(mut state: State, options: &Options) -> StageResult {
     state.result()
 }
 
-/// The layers from the target's last vertex down to its base are the image's.
-fn mark_exported(graph: &mut Graph, top: VertexId) {
-    let mut vertex = Some(top);
-    while let Some(VertexId(place)) = vertex {
-        let vertex_of_chain = &mut graph.vertices[place];
-        vertex_of_chain.exported = true;
-        vertex = vertex_of_chain.op.below();
-    }
-}
-
-/// A `# syntax` asks for another reader of the file, which is never fetched.
-fn warn_of_syntax(file: &File, warnings: &mut Warnings) {
-    let Some(syntax) = &file.directives.syntax else { return };
-    let name = syntax.text.split(['@', ':']).next().unwrap_or_default();
+/// A `# syntax`, or an argument in its place, asks for another reader of the file, which is never fetched.
+fn warn_of_syntax(file: &File, options: &Options, warnings: &mut Warnings) {
+    let written = file.directives.syntax.as_ref().map(|syntax| (syntax.text.as_str(), Some(syntax.span)));
+    let given = options.build_args.get("BUILDKIT_SYNTAX").map(|text| (text.as_str(), None));
+    let Some((text, span)) = given.or(written) else { return };
+    let image = text.split_whitespace().next().unwrap_or_default();
+    let name = image.split(['@', ':']).next().unwrap_or_default();
     let name = name.strip_prefix("docker.io/").unwrap_or(name);
     if !matches!(name, "docker/dockerfile" | "docker/dockerfile-upstream") {
         let message = "another syntax is not fetched, the file is read as a Dockerfile".to_owned();
-        warnings.push(message, Some(syntax.span));
+        warnings.push(message, span);
     }
 }
 
 /// A `--build-arg` that no ARG of the file takes is probably a slip.
-fn warn_of_build_args(file: &File, needed: &resolve::Needed<'_>, options: &Options, warnings: &mut Warnings) {
-    let triggers = needed.stages.iter().flatten().flat_map(|stage| &stage.steps).map(|step| &*step.statement);
-    let statements = file.statements.iter().chain(triggers);
-    let declared: std::collections::BTreeSet<&str> = statements
-        .filter_map(|statement| match &statement.instruction {
-            Instruction::Arg(arg) => Some(&arg.declarations),
-            _ => None,
-        })
-        .flatten()
-        .map(|declaration| declaration.name.text.as_str())
-        .collect();
+fn warn_of_build_args(file: &File, declared: &BTreeSet<String>, options: &Options, warnings: &mut Warnings) {
+    let statements = file.statements.iter().map(|statement| &statement.instruction);
+    let declared: BTreeSet<&str> =
+        statements.flat_map(names_of).chain(declared.iter().map(String::as_str)).collect();
     for name in options.build_args.keys() {
         if !declared.contains(name.as_str()) && !arguments::is_predefined(name) {
             let message = format!("build argument {} is not used by any ARG", crate::dockerfile::quote(name));
             warnings.push(message, None);
         }
     }
+}
+
+/// Returns the names that a trigger declares.
+fn declared<'s>(step: &'s Step<'_>) -> impl Iterator<Item = String> + 's {
+    let is_trigger = step.origin == step::Origin::Trigger;
+    is_trigger.then(|| names_of(&step.statement.instruction)).into_iter().flatten().map(str::to_owned)
+}
+
+/// Returns the names that an ARG declares.
+fn names_of(instruction: &Instruction) -> impl Iterator<Item = &str> {
+    let declarations = match instruction {
+        Instruction::Arg(arg) => arg.declarations.as_slice(),
+        _ => &[],
+    };
+    declarations.iter().map(|declaration| declaration.name.text.as_str())
 }

@@ -7,13 +7,13 @@
 use std::fmt;
 
 /// A change of mode, printed as it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mode {
     text: String,
     change: Change,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Change {
     /// These bits exactly.
     Octal(u32),
@@ -22,7 +22,7 @@ enum Change {
 }
 
 /// One clause of a symbolic mode: `go=rX`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Clause {
     /// Masks of the classes that are meant: `0o700` for the owner.
     who: u32,
@@ -30,14 +30,14 @@ struct Clause {
     permissions: Vec<Permission>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Operator {
     Add,
     Assign,
     Remove,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Permission {
     /// `r`, `w`, `x` as bits of one class.
     Bits(u32),

@@ -1,12 +1,12 @@
-//! What the caller says of a build, and what it must be able to give: base images.
+//! What the caller says of a build.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::str::FromStr;
 
-use oxbox_layers::oci::{Config, Descriptor, MediaType, Platform, Reference};
+use oxbox_layers::oci::Platform;
 
+use super::contexts::{self, Context};
 use super::graph::Network;
-use crate::fetch::FetchError;
 
 /// What the caller says of a build.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,14 +17,49 @@ pub struct Options {
     pub build_args: BTreeMap<String, String>,
     /// Labels of the result; they win over those of the file.
     pub labels: BTreeMap<String, String>,
-    /// Platform of the result. Absent: `build_platform` is asked for, and the base decides what it is.
-    pub platform: Option<Platform>,
+    /// Platforms to build for. None: `build_platform` is asked for, and the base decides what it is.
+    pub platforms: Vec<Platform>,
     /// Platform of this machine.
     pub build_platform: Platform,
+    /// Architectures besides this machine's whose programs run here: see [`emulated`](super::emulated).
+    pub emulated: BTreeSet<String>,
     /// Network of a RUN that does not say which.
     pub network: Network,
-    /// Names of the contexts that `COPY --from` may read, besides the main one.
-    pub contexts: BTreeSet<String>,
+    /// The contexts besides the main one, by the names that FROM and `--from` call them.
+    pub contexts: BTreeMap<String, Context>,
+    /// What the file may ask for beyond the usual.
+    pub allow: BTreeSet<Entitlement>,
+    /// Time of the main context, if it has one: that of its commit. `SOURCE_DATE_EPOCH=context` asks for it.
+    pub context_epoch: Option<i64>,
+}
+
+/// What a file may ask for only if the caller allows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entitlement {
+    /// `network.host`: RUN on the host's network. That is the default here, so nothing asks for it.
+    NetworkHost,
+    /// `security.insecure`: RUN `--security=insecure`.
+    SecurityInsecure,
+}
+
+/// A word that is no entitlement.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} cannot be allowed (network.host and security.insecure can)")]
+pub struct EntitlementError {
+    /// As it was written, cut.
+    pub text: String,
+}
+
+impl FromStr for Entitlement {
+    type Err = EntitlementError;
+
+    fn from_str(text: &str) -> Result<Self, EntitlementError> {
+        match text {
+            "network.host" => Ok(Self::NetworkHost),
+            "security.insecure" => Ok(Self::SecurityInsecure),
+            _ => Err(EntitlementError { text: text.chars().take(160).collect() }),
+        }
+    }
 }
 
 impl Default for Options {
@@ -33,66 +68,88 @@ impl Default for Options {
             target: None,
             build_args: BTreeMap::new(),
             labels: BTreeMap::new(),
-            platform: None,
+            platforms: Vec::new(),
             build_platform: Platform::host(),
+            emulated: BTreeSet::new(),
             network: Network::default(),
-            contexts: BTreeSet::new(),
+            contexts: BTreeMap::new(),
+            allow: BTreeSet::new(),
+            context_epoch: None,
         }
     }
 }
 
 impl Options {
-    /// Returns the platform that stages are for unless their FROM says otherwise.
+    /// Returns the platform that stages are for unless their FROM says otherwise; the first of several.
     pub fn target_platform(&self) -> &Platform {
-        self.platform.as_ref().unwrap_or(&self.build_platform)
+        self.platforms.first().unwrap_or(&self.build_platform)
+    }
+
+    /// Returns the context that a FROM or `--from` of this name means, with its name as it was given.
+    ///
+    /// Names are compared as names of images are: `alpine` is `docker.io/library/alpine:latest`. As in
+    /// BuildKit, nothing can be put in the place of `scratch`.
+    pub fn context(&self, name: &str) -> Option<(&str, &Context)> {
+        if self.contexts.is_empty() || ["scratch", "context"].iter().any(|own| name.eq_ignore_ascii_case(own))
+        {
+            return None;
+        }
+        let wanted = contexts::normalised(name);
+        let mut contexts = self.contexts.iter();
+        let found = contexts.find(|(given, _)| contexts::normalised(given) == wanted);
+        found.map(|(given, context)| (given.as_str(), context))
+    }
+
+    /// Whether `.git` is kept in a main context that is a repository: `BUILDKIT_CONTEXT_KEEP_GIT_DIR`.
+    pub fn keeps_git_dir(&self) -> bool {
+        self.says("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
+    }
+
+    /// Whether the result is an index though it may be of one platform: `BUILDKIT_MULTI_PLATFORM`.
+    pub(super) fn wants_index(&self) -> bool {
+        self.platforms.len() > 1 || self.says("BUILDKIT_MULTI_PLATFORM")
+    }
+
+    /// Reads an argument that is true or false, in Go's spellings.
+    fn says(&self, name: &str) -> bool {
+        let value = self.build_args.get(name).map(String::as_str);
+        matches!(value, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+    }
+
+    /// Returns the options of the build for one of the platforms.
+    pub(super) fn only(&self, platform: Option<&Platform>) -> Self {
+        Self { platforms: platform.into_iter().cloned().collect(), ..self.clone() }
     }
 }
 
-/// Where base images come from.
-pub trait Bases {
-    /// Brings an image into the local store, the variant for `platform` if it has several.
-    ///
-    /// Called once for each pair of a build, and never for an image that the target does not need.
-    ///
-    /// # Errors
-    ///
-    /// [`FetchError::Image`] if there is none.
-    fn base(&mut self, reference: &Reference, platform: &Platform) -> Result<Base, FetchError>;
-}
+#[cfg(test)]
+mod tests {
+    use super::{Context, Entitlement, Options};
 
-/// A base image.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Base {
-    /// Its manifest in the local store.
-    pub manifest: Descriptor,
-    /// Its config.
-    pub config: Config,
-}
+    fn with(names: &[&str]) -> Options {
+        let contexts = names.iter().map(|name| ((*name).to_owned(), Context::Folder));
+        Options { contexts: contexts.collect(), ..Options::default() }
+    }
 
-/// Base images in memory, for tests: configs by whole reference.
-#[derive(Debug, Clone, Default)]
-pub struct MemoryBases {
-    /// Configs by reference: `docker.io/library/alpine:latest`.
-    pub configs: BTreeMap<String, Config>,
-    /// What was asked for, in order.
-    pub asked: Vec<(String, Platform)>,
-}
-
-impl Bases for MemoryBases {
-    fn base(&mut self, reference: &Reference, platform: &Platform) -> Result<Base, FetchError> {
-        let name = reference.to_string();
-        self.asked.push((name.clone(), platform.clone()));
-        let Some(config) = self.configs.get(&name) else {
-            let source = Box::new(io::Error::from(io::ErrorKind::NotFound));
-            return Err(FetchError::Image { reference: name, source });
-        };
-        let mut config = config.clone();
-        if config.os.is_empty() {
-            config.os.clone_from(&platform.os);
-            config.architecture.clone_from(&platform.architecture);
-            config.variant.clone_from(&platform.variant);
+    #[test]
+    fn a_context_is_found_by_every_spelling_of_its_name() {
+        for given in ["alpine", "alpine:latest", "docker.io/library/alpine", "Alpine"] {
+            for asked in ["alpine", "docker.io/library/alpine:latest", "ALPINE"] {
+                assert_eq!(with(&[given]).context(asked).unwrap().0, given, "{asked}");
+            }
         }
-        let manifest = Descriptor::of(MediaType::OCI_MANIFEST, format!("{name} {platform}").as_bytes());
-        Ok(Base { manifest, config })
+        assert_eq!(with(&["alpine"]).context("alpine:3"), None);
+        assert!(with(&["alpine:3"]).context("docker.io/alpine:3").is_some());
+    }
+
+    #[test]
+    fn scratch_cannot_be_replaced() {
+        assert_eq!(with(&["scratch"]).context("scratch"), None);
+    }
+
+    #[test]
+    fn entitlements_have_docker_names() {
+        assert_eq!("security.insecure".parse(), Ok(Entitlement::SecurityInsecure));
+        assert!("device".parse::<Entitlement>().is_err());
     }
 }

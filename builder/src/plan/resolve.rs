@@ -1,38 +1,41 @@
-//! What each needed stage stands on and copies from, with base images brought in.
+//! What each needed stage stands on and reads from, with base images brought in.
 //!
 //! ```text
-//! target ─▶ its base and its COPY --from ─▶ theirs …      last stage to first: all that a stage
-//!                                                         names stands before it
+//! target ─▶ its base, its COPY --from and its mounts ─▶ theirs …      last stage to first: all that a stage
+//!                                                                     names stands before it
 //! ```
 //!
 //! A base image's ONBUILD may name further stages, so this needs the configs; a stage that nothing names
-//! is never looked at, and its base never fetched.
+//! is never looked at, and its base never fetched. What a name means is in `name.rs`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
-use oxbox_layers::oci::{Config, Platform, Reference};
+use oxbox_layers::oci::{Config, Platform};
 
-use super::error::{PlanError, PlanErrorKind};
-use super::options::{Base, Bases, Options};
+use super::bases::Bases;
+use super::error::{Errors, PlanError, PlanErrorKind};
+use super::images::Images;
+use super::options::Options;
 use super::scope::{Expander, Scope};
 use super::stages::{Outline, Stage};
-use super::step::{CopyFrom, Origin, Place, Step};
-use crate::dockerfile::ast::{Copy, Escape};
-use crate::dockerfile::{Instruction, Statement, Word, parse_trigger, quote};
+use super::step::{Named, Origin, Place, Step};
+use crate::dockerfile::ast::Escape;
+use crate::dockerfile::mount::{MountFlag, MountKey};
+use crate::dockerfile::{Instruction, Span, Statement, parse_trigger};
 
 /// All that the target needs.
 #[derive(Debug)]
 pub(super) struct Needed<'f> {
     /// By number; the others are not needed.
     pub(super) stages: Vec<Option<Resolved<'f>>>,
-    pub(super) images: Vec<Pulled>,
 }
 
 /// A stage whose names all have a meaning.
 #[derive(Debug)]
 pub(super) struct Resolved<'f> {
     pub(super) ground: Ground,
+    /// What FROM says it is for.
+    pub(super) platform: Option<Platform>,
     /// What it does, ONBUILD of its base first.
     pub(super) steps: Vec<Step<'f>>,
 }
@@ -42,6 +45,8 @@ pub(super) struct Resolved<'f> {
 pub(super) enum Ground {
     Scratch,
     Stage(usize),
+    /// A context's folder.
+    Folder(String),
     Image {
         /// Its place among the pulled ones.
         image: usize,
@@ -50,19 +55,10 @@ pub(super) enum Ground {
     },
 }
 
-/// An image brought in.
-#[derive(Debug)]
-pub(super) struct Pulled {
-    pub(super) reference: Reference,
-    pub(super) base: Base,
-    /// What it runs on.
-    pub(super) platform: Platform,
-}
-
 /// What FROM says, expanded.
-struct Head {
-    image: String,
-    platform: Option<Platform>,
+pub(super) struct Head {
+    pub(super) image: String,
+    pub(super) platform: Option<Platform>,
 }
 
 pub(super) struct Resolver<'r, 'f> {
@@ -72,32 +68,38 @@ pub(super) struct Resolver<'r, 'f> {
     /// What FROM lines may use.
     pub(super) globals: &'r Scope,
     pub(super) bases: &'r mut dyn Bases,
+    pub(super) images: &'r mut Images,
+    pub(super) errors: &'r mut Errors,
 }
 
 impl<'f> Resolver<'_, 'f> {
-    /// Resolves the target and all it needs.
-    pub(super) fn resolve(mut self, target: usize) -> Result<Needed<'f>, PlanError> {
+    /// Resolves the target and all it needs. What is wrong is among the errors.
+    pub(super) fn resolve(mut self, target: usize) -> Needed<'f> {
         // As in BuildKit, a broken FROM is an error even where it is not needed.
         let outline = self.outline;
-        let heads = outline.stages.iter().map(|stage| self.head(stage)).collect::<Result<Vec<_>, _>>()?;
-        let mut images = Images::default();
+        let heads: Vec<Option<Head>> = outline
+            .stages
+            .iter()
+            .map(|stage| {
+                let head = self.head(stage);
+                self.errors.keep(head)
+            })
+            .collect();
         let mut wanted = vec![false; heads.len()];
         let mut stages: Vec<Option<Resolved<'f>>> = heads.iter().map(|_| None).collect();
         wanted[target] = true;
         for number in (0..=target).rev() {
-            if !wanted[number] {
-                continue;
-            }
-            let resolved = self.stage(number, &heads[number], &mut images)?;
+            let Some(head) = heads[number].as_ref().filter(|_| wanted[number]) else { continue };
+            let Some(resolved) = self.stage(number, head) else { continue };
             for used in resolved.uses() {
                 wanted[used] = true;
             }
             stages[number] = Some(resolved);
         }
-        Ok(Needed { stages, images: images.pulled })
+        Needed { stages }
     }
 
-    fn head(&mut self, stage: &Stage<'_>) -> Result<Head, PlanError> {
+    fn head(&self, stage: &Stage<'_>) -> Result<Head, PlanError> {
         let place = Place::file(self.escape);
         let from = stage.from;
         let expander = Expander { scope: self.globals, place: &place };
@@ -115,169 +117,97 @@ impl<'f> Resolver<'_, 'f> {
         Ok(Head { image, platform: Some(platform.normalised()) })
     }
 
-    fn stage(&mut self, number: usize, head: &Head, images: &mut Images) -> Result<Resolved<'f>, PlanError> {
+    fn stage(&mut self, number: usize, head: &Head) -> Option<Resolved<'f>> {
         let stage = &self.outline.stages[number];
-        let ground = self.ground(number, head, images)?;
-        let mut steps = self.triggers(stage, &ground, images)?;
+        let platform = head.platform.clone();
+        let replaced = stage.name.as_deref().and_then(|name| self.options.context(name));
+        if let Some((name, context)) = replaced {
+            // What stands in the place of a stage does nothing of what the stage would have done.
+            let ground = self.context_ground(number, name, context, head);
+            let ground = self.errors.keep(ground.map_err(|kind| stage.error(kind)))?;
+            return Some(Resolved { ground, platform, steps: Vec::new() });
+        }
+        let ground = self.ground(number, head).map_err(|kind| stage.error(kind));
+        let ground = self.errors.keep(ground)?;
+        let mut steps = self.triggers(stage, &ground);
         steps.extend(stage.body.iter().map(|statement| Step {
             statement: Cow::Borrowed(statement),
             place: Place::file(self.escape),
             origin: Origin::Stage,
-            from: None,
+            names: Vec::new(),
         }));
-        for step in &mut steps {
-            let statement: &Statement = &step.statement;
-            if let Instruction::Copy(copy) = &statement.instruction {
-                step.from = self.copy_from(number, copy, &step.place, images)?;
-            }
-        }
-        Ok(Resolved { ground, steps })
-    }
-
-    fn ground(&mut self, number: usize, head: &Head, images: &mut Images) -> Result<Ground, PlanError> {
-        let stage = &self.outline.stages[number];
-        let replaced = stage.name.iter().find(|name| self.options.contexts.contains(*name));
-        if let Some(name) = replaced {
-            let what = format!("replacing stage {} by a context", quote(name));
-            return Err(stage.error(PlanErrorKind::not_supported(what)));
-        }
-        if let Some(base) = self.outline.find(&head.image, number) {
-            return Ok(Ground::Stage(base));
-        }
-        if self.options.contexts.contains(&head.image) {
-            let what = format!("FROM of the context {}", quote(&head.image));
-            return Err(stage.error(PlanErrorKind::not_supported(what)));
-        }
-        if head.image == "scratch" {
-            return Ok(Ground::Scratch);
-        }
-        let platform = head.platform.as_ref().unwrap_or(self.options.target_platform());
-        let image = self.image(&head.image, platform, images).map_err(|kind| stage.error(kind))?;
-        Ok(Ground::Image { image, name: head.image.clone() })
+        // A step that names nothing is told, and left out: the others can be looked at all the same.
+        steps.retain_mut(|step| {
+            let names = self.names(number, step);
+            names.map(|names| step.names = names).is_some()
+        });
+        Some(Resolved { ground, platform, steps })
     }
 
     /// Returns what ONBUILD of the base has this stage do. Of a stage it is the stage's own ONBUILD only:
     /// triggers fire once and are not handed on.
-    fn triggers(
-        &self,
-        stage: &Stage<'_>,
-        ground: &Ground,
-        images: &Images,
-    ) -> Result<Vec<Step<'f>>, PlanError> {
-        let step = |statement, place| Step { statement, place, origin: Origin::Trigger, from: None };
+    fn triggers(&mut self, stage: &Stage<'_>, ground: &Ground) -> Vec<Step<'f>> {
+        let step = |statement, place| Step { statement, place, origin: Origin::Trigger, names: Vec::new() };
         match ground {
-            Ground::Scratch => Ok(Vec::new()),
+            Ground::Scratch | Ground::Folder(_) => Vec::new(),
             Ground::Stage(base) => {
                 let own = self.outline.stages[*base].body.iter();
-                Ok(own
-                    .filter_map(|statement| match &statement.instruction {
-                        Instruction::Onbuild(onbuild) => Some(&*onbuild.trigger),
-                        _ => None,
-                    })
-                    .map(|trigger| step(Cow::Borrowed(trigger), Place::file(self.escape)))
-                    .collect())
+                own.filter_map(|statement| match &statement.instruction {
+                    Instruction::Onbuild(onbuild) => Some(&*onbuild.trigger),
+                    _ => None,
+                })
+                .map(|trigger| step(Cow::Borrowed(trigger), Place::file(self.escape)))
+                .collect()
             }
             Ground::Image { image, .. } => {
-                let texts = on_build(&images.pulled[*image].base.config);
-                let parsed = texts.iter().map(|text| {
+                let mut steps = Vec::new();
+                for text in on_build(&self.images.pulled[*image].base.config) {
                     let place = Place::trigger(text, stage.from.image.span);
                     match parse_trigger(text) {
-                        Ok(statement) => Ok(step(Cow::Owned(statement), place)),
-                        Err(mut errors) => Err(place.parse_error(errors.errors.remove(0))),
+                        Ok(statement) => steps.push(step(Cow::Owned(statement), place)),
+                        Err(mut errors) => self.errors.push(place.parse_error(errors.errors.remove(0))),
                     }
-                });
-                parsed.collect()
+                }
+                steps
             }
         }
     }
 
-    fn copy_from(
-        &mut self,
-        number: usize,
-        copy: &Copy,
-        place: &Place,
-        images: &mut Images,
-    ) -> Result<Option<CopyFrom>, PlanError> {
-        let Some(Word { text, span }) = copy.from.as_ref().filter(|from| !from.text.is_empty()) else {
-            return Ok(None);
-        };
-        let found = match text.parse::<i64>() {
-            Ok(index) => self.stage_by_index(number, index, text),
-            Err(_) => self.stage_by_name(number, text, images),
-        };
-        found.map(Some).map_err(|kind| place.error(kind, *span))
-    }
-
-    fn stage_by_index(&self, number: usize, index: i64, text: &str) -> Result<CopyFrom, PlanErrorKind> {
-        let stages = self.outline.stages.len();
-        match usize::try_from(index) {
-            Ok(stage) if stage < number => Ok(CopyFrom::Stage(stage)),
-            Ok(stage) if stage == number => Err(PlanErrorKind::SameStage),
-            Ok(stage) if stage < stages => Err(PlanErrorKind::LaterStage { name: text.to_owned() }),
-            _ => Err(PlanErrorKind::UnknownStageIndex { index, stages }),
+    /// Returns what an instruction names; nothing if one of them has no meaning.
+    fn names(&mut self, number: usize, step: &Step<'_>) -> Option<Vec<Option<Named>>> {
+        let statement: &Statement = &step.statement;
+        match &statement.instruction {
+            Instruction::Copy(copy) => {
+                let Some(from) = copy.from.as_ref().filter(|from| !from.text.is_empty()) else {
+                    return Some(Vec::new());
+                };
+                let found = match from.text.parse::<i64>() {
+                    Ok(index) => self.stage_by_index(number, index, &from.text),
+                    Err(_) => self.named(number, &from.text),
+                };
+                self.kept(step, from.span, found).map(|named| vec![Some(named)])
+            }
+            // As in BuildKit, stages are named here, and never counted.
+            Instruction::Run(run) => {
+                let mut names = Vec::new();
+                for mount in &run.mounts {
+                    names.push(match from_of(mount) {
+                        None => None,
+                        Some(from) => {
+                            let found = self.named(number, from);
+                            Some(self.kept(step, mount.text.span, found)?)
+                        }
+                    });
+                }
+                Some(names)
+            }
+            _ => Some(Vec::new()),
         }
     }
 
-    fn stage_by_name(
-        &mut self,
-        number: usize,
-        name: &str,
-        images: &mut Images,
-    ) -> Result<CopyFrom, PlanErrorKind> {
-        if self.options.contexts.contains(name) {
-            return Ok(CopyFrom::Context(name.to_owned()));
-        }
-        if let Some(stage) = self.outline.find(name, number) {
-            return Ok(CopyFrom::Stage(stage));
-        }
-        match self.outline.find(name, self.outline.stages.len()) {
-            Some(stage) if stage == number => return Err(PlanErrorKind::SameStage),
-            Some(_) => return Err(PlanErrorKind::LaterStage { name: name.to_owned() }),
-            None => {}
-        }
-        if name == "scratch" {
-            return Ok(CopyFrom::Scratch);
-        }
-        let image = self.image(name, self.options.target_platform(), images)?;
-        Ok(CopyFrom::Image(image))
+    fn kept(&mut self, step: &Step<'_>, span: Span, found: Result<Named, PlanErrorKind>) -> Option<Named> {
+        self.errors.keep(found.map_err(|kind| step.place.error(kind, span)))
     }
-
-    /// Brings an image in, once.
-    fn image(
-        &mut self,
-        name: &str,
-        platform: &Platform,
-        images: &mut Images,
-    ) -> Result<usize, PlanErrorKind> {
-        let meant = || self.outline.meant(name);
-        let reference: Reference = name.parse().map_err(|source| {
-            let (name, meant) = (name.to_owned(), meant());
-            PlanErrorKind::Reference { name, meant, source }
-        })?;
-        let reference = reference.or_latest();
-        let wanted = (reference.to_string(), platform.clone());
-        if let Some(&known) = images.known.get(&wanted) {
-            return Ok(known);
-        }
-        let base = self.bases.base(&reference, platform).map_err(|source| {
-            let (name, meant) = (name.to_owned(), meant());
-            PlanErrorKind::Base { name, meant, source }
-        })?;
-        let says = base.config.platform();
-        let platform =
-            if says.os.is_empty() || says.architecture.is_empty() { platform.clone() } else { says };
-        let place = images.pulled.len();
-        images.pulled.push(Pulled { reference, base, platform: platform.normalised() });
-        images.known.insert(wanted, place);
-        Ok(place)
-    }
-}
-
-/// Images brought in so far.
-#[derive(Default)]
-struct Images {
-    pulled: Vec<Pulled>,
-    known: HashMap<(String, Platform), usize>,
 }
 
 impl Resolved<'_> {
@@ -287,12 +217,14 @@ impl Resolved<'_> {
             Ground::Stage(stage) => Some(stage),
             _ => None,
         };
-        let copied = self.steps.iter().filter_map(|step| match step.from {
-            Some(CopyFrom::Stage(stage)) => Some(stage),
-            _ => None,
-        });
-        base.into_iter().chain(copied)
+        base.into_iter().chain(self.steps.iter().flat_map(Step::stages))
     }
+}
+
+/// Returns what a mount's `from` says; a blank one says nothing.
+fn from_of(mount: &MountFlag) -> Option<&str> {
+    let from = mount.options.iter().rev().find(|option| option.key == MountKey::From);
+    from?.value.as_deref().filter(|from| !from.is_empty())
 }
 
 fn on_build(config: &Config) -> &[String] {

@@ -4,11 +4,16 @@ use super::arguments;
 use super::error::{PlanError, PlanErrorKind};
 use super::graph::{self, Network, Op, Run, RunFile};
 use super::history;
-use super::lower::{Planner, title_text};
+use super::lower::Planner;
+use super::options::Entitlement;
 use super::state::State;
 use super::step::Step;
+use super::{mounts, title};
 use crate::dockerfile::ast::{self, Security, ShellOrExec};
-use crate::dockerfile::{Heredoc, Script};
+use crate::dockerfile::{Heredoc, Script, Span};
+
+/// Where programs look for an SSH agent.
+const AGENT: &str = "SSH_AUTH_SOCK";
 
 /// Where a RUN finds the heredocs that are programs.
 const PIPES: &str = "/dev/pipes";
@@ -22,7 +27,14 @@ impl Planner<'_> {
     ) -> Result<(), PlanError> {
         self.refuse_run(state, step, run)?;
         let (args, files) = command(state, step, run)?;
-        let (env, env_outside_key) = self.environment(state);
+        let mounts = self.mounts(state, step, run)?;
+        let (mut env, mut env_outside_key) = self.environment(state);
+        if let Some(socket) = mounts::agent(&mounts)
+            && state.scope.get(AGENT).is_none()
+        {
+            env.push(format!("{AGENT}={socket}"));
+            env_outside_key.push(AGENT.to_owned());
+        }
         let network = match run.network {
             ast::Network::Default => self.options.network,
             ast::Network::Host => Network::Host,
@@ -38,11 +50,15 @@ impl Planner<'_> {
             user: state.user().to_owned(),
             network,
             files,
-            mounts: Vec::new(),
-            security: graph::Security::Sandbox,
+            mounts,
+            security: match run.security {
+                Security::Sandbox => graph::Security::Sandbox,
+                Security::Insecure => graph::Security::Insecure,
+            },
+            hostname: self.options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME").cloned(),
             platform: state.platform.clone(),
         };
-        let vertex = self.vertex(state, step, Op::Run(op), title(step, run))?;
+        let vertex = self.vertex(state, step, Op::Run(op), described(step, run))?;
         self.record(state, step, line, Some(vertex))
     }
 
@@ -62,15 +78,12 @@ impl Planner<'_> {
     }
 
     fn refuse_run(&self, state: &State, step: &Step<'_>, run: &ast::Run) -> Result<(), PlanError> {
-        let refuse = |what: &str, span| Err(step.place.error(PlanErrorKind::not_supported(what), span));
-        if let Some(mount) = run.mounts.first() {
-            return refuse("RUN --mount", mount.text.span);
-        }
         if let Some(device) = run.devices.first() {
-            return refuse("RUN --device", device.span);
+            return Err(step.place.error(PlanErrorKind::not_supported("RUN --device"), device.span));
         }
-        if run.security == Security::Insecure {
-            return refuse("RUN --security=insecure", self.flag(step, "security"));
+        if run.security == Security::Insecure && !self.options.allow.contains(&Entitlement::SecurityInsecure)
+        {
+            return Err(step.place.error(PlanErrorKind::InsecureRefused, self.flag(step, "security")));
         }
         // A file must not take back what its builder said.
         if run.network == ast::Network::Host && self.options.network == Network::None {
@@ -79,11 +92,25 @@ impl Planner<'_> {
         let (host, platform) = (&self.options.build_platform, &state.platform);
         // Variants of one architecture are tried: hosts rarely know their own.
         let same = host.os == platform.os && host.architecture == platform.architecture;
-        if !same && host.distance(platform).is_none() {
+        let emulated = host.os == platform.os && self.options.emulated.contains(&platform.architecture);
+        if !same && !emulated && host.distance(platform).is_none() {
             let kind = PlanErrorKind::ForeignRun { platform: platform.clone(), host: host.clone() };
             return Err(step.place.error(kind, step.statement.keyword.span));
         }
         Ok(())
+    }
+
+    /// Returns where a flag stands, as near as can be told.
+    fn flag(&self, step: &Step<'_>, flag: &str) -> Span {
+        let statement = &step.statement;
+        let text = self.source.slice(statement.span).unwrap_or_default();
+        match text.find(&format!("--{flag}")) {
+            Some(at) => {
+                let start = statement.span.range().start + at;
+                Span::new(start, start + flag.len() + 2)
+            }
+            None => statement.keyword.span,
+        }
     }
 }
 
@@ -114,8 +141,8 @@ pub(super) fn check_name(step: &Step<'_>, heredoc: Option<&Heredoc>, name: &str)
 }
 
 /// The text as written, with the first line of a script that is a heredoc.
-fn title(step: &Step<'_>, run: &ast::Run) -> String {
-    let text = title_text(step);
+fn described(step: &Step<'_>, run: &ast::Run) -> String {
+    let text = title::text(step);
     let ShellOrExec::Shell(line, heredocs) = &run.command else { return text };
     let [heredoc] = heredocs.as_slice() else { return text };
     if heredoc.span != line.span {

@@ -38,6 +38,13 @@ impl Scope {
         }
     }
 
+    /// Forgets a variable, as if it had never been set.
+    pub(super) fn unset(&mut self, name: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        let places = self.variables.iter().enumerate();
+        self.by_name = places.map(|(place, (name, _))| (name.clone(), place)).collect();
+    }
+
     /// Remembers that an ARG declares this name, with or without a value.
     pub(crate) fn declare(&mut self, name: &str) {
         if self.is_declared.insert(name.to_owned()) {
@@ -131,6 +138,17 @@ mod tests {
             scope.set(name, value);
         }
         assert_eq!(scope.environment(), ["A=3", "B=2"]);
+    }
+
+    #[test]
+    fn a_variable_that_is_unset_leaves_the_others_where_they_are() {
+        let mut scope = Scope::default();
+        for (name, value) in [("A", "1"), ("B", "2"), ("C", "3")] {
+            scope.set(name, value);
+        }
+        scope.unset("A");
+        scope.set("C", "4");
+        assert_eq!((scope.get("A"), scope.environment()), (None, vec!["B=2".to_owned(), "C=4".to_owned()]));
     }
 
     #[test]

@@ -48,13 +48,24 @@ impl Place {
 }
 
 /// One instruction to plan.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Step<'f> {
     pub(super) statement: Cow<'f, Statement>,
     pub(super) place: Place,
     pub(super) origin: Origin,
-    /// What `COPY --from` names, if it has one.
-    pub(super) from: Option<CopyFrom>,
+    /// What it names: one for COPY with a `--from`, one for each `--mount` of a RUN. A mount without `from`
+    /// names nothing.
+    pub(super) names: Vec<Option<Named>>,
+}
+
+impl Step<'_> {
+    /// Returns the stages that it names.
+    pub(super) fn stages(&self) -> impl Iterator<Item = usize> {
+        self.names.iter().flatten().filter_map(|named| match named {
+            Named::Stage(stage) => Some(*stage),
+            Named::Context(_) | Named::Image { .. } | Named::Scratch => None,
+        })
+    }
 }
 
 /// Who wrote an instruction.
@@ -66,13 +77,18 @@ pub(super) enum Origin {
     Trigger,
 }
 
-/// What `COPY --from` names.
+/// What `COPY --from` or `RUN --mount=from=` names.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum CopyFrom {
-    /// A named context.
+pub(super) enum Named {
+    /// A folder by the name of its context.
     Context(String),
-    /// An image; its place among the pulled ones.
-    Image(usize),
+    /// An image.
+    Image {
+        /// Its place among the pulled ones.
+        image: usize,
+        /// As the file names it.
+        name: String,
+    },
     /// The empty image.
     Scratch,
     /// An earlier stage.

@@ -120,6 +120,9 @@ impl Workshop<'_> {
             }
             Op::Workdir(workdir) => job.workdir(workdir, &inputs[0]),
             Op::Copy(copy) => job.copy(copy, inputs),
+            Op::Run(run) if !run.mounts.is_empty() || run.security == graph::Security::Insecure => {
+                Err(SolveError::NotSupported { title: title.to_owned() })
+            }
             Op::Run(run) => job.run(run, &inputs[0]),
         };
         let elapsed = began.elapsed();

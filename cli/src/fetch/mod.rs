@@ -7,12 +7,14 @@
 //!        └ with --push alone: its documents only, and a layer when somebody opens it
 //! ```
 
+mod layout;
 mod leave;
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use oxbox_builder::plan::LayoutImage;
 use oxbox_builder::{Fetch, FetchError};
 use oxbox_copy::client::{Client, CredentialsError};
 use oxbox_copy::endpoint::registry::RegistrySource;
@@ -86,6 +88,12 @@ pub(crate) enum PullError {
     /// It cannot be written into the store.
     #[error("cannot write it into the store")]
     Write(#[source] io::Error),
+    /// A layout does not have what was asked for.
+    #[error("the layout has no image {digest}")]
+    NotInLayout {
+        /// What was asked for.
+        digest: Digest,
+    },
     /// What was pulled is not there.
     #[error("it was pulled, and is not in the store for {platform}")]
     Vanished {
@@ -111,6 +119,13 @@ impl Fetch for Puller {
     fn layer(&self, layer: &Descriptor) -> Result<(), FetchError> {
         self.wait(self.bring(layer))
             .map_err(|error| FetchError::Layer { digest: layer.digest, source: error.into_boxed_dyn_error() })
+    }
+
+    fn layout(&self, image: &LayoutImage, platform: &Platform) -> Result<Descriptor, FetchError> {
+        self.of_layout(image, platform).map_err(|error| FetchError::Layout {
+            folder: image.folder.clone(),
+            source: error.into_boxed_dyn_error(),
+        })
     }
 }
 

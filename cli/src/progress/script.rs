@@ -54,6 +54,7 @@ fn run(below: usize, others: &[usize]) -> Run {
         mounts: others.iter().map(mount).collect(),
         security: Security::Sandbox,
         platform: Platform::host(),
+        hostname: None,
     }
 }
 

@@ -131,7 +131,7 @@ pub struct CacheMount {
 }
 
 /// How builds at the same time use one cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Sharing {
     /// Together.
     #[default]
@@ -180,7 +180,7 @@ pub struct TmpfsMount {
 }
 
 /// Mode and numeric owner of what a mount creates; each has the mount's own default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FileOwner {
     /// Permission bits.
     pub mode: Option<u32>,

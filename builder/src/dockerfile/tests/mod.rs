@@ -42,7 +42,7 @@ fn a_file_too_large_is_refused_before_it_is_read() {
 #[test]
 fn bytes_that_are_not_utf8_are_pointed_at() {
     let error = decode(b"FROM a\n# \xff\n").unwrap_err();
-    assert_eq!((error.kind, error.span.range()), (ParseErrorKind::NotUtf8, 9..10));
+    assert_eq!((error.kind, error.span.range()), (ParseErrorKind::NotUtf8 { byte: 0xff }, 9..10));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn durations_of_zero_are_absent() {
 
 #[test]
 fn a_lost_heredoc_is_hinted_at() {
-    let error = parse("FROM a\nRUN cat << EOF > f\nhello\nEOF\n").unwrap_err().errors.remove(0);
+    let error = parse("FROM a\nRUN cat <<- EOF > f\nhello\nEOF\n").unwrap_err().errors.remove(0);
     assert!(error.kind.hint().unwrap().contains("<<NAME"));
     let error = parse("FROM a\nRUN x\nhello\n").unwrap_err().errors.remove(0);
     assert_eq!(error.kind.hint(), None);

@@ -211,7 +211,7 @@ impl<'w, 'e> Lexer<'w, 'e> {
 
 /// Splits text as a shell does, quotes and substitutions kept whole, and returns where the words lie.
 ///
-/// The escape is always `\`: so BuildKit looks for heredocs.
+/// The escape is always `\`: so BuildKit looks for heredocs. Blanks after `<<` are part of its word.
 ///
 /// # Errors
 ///
@@ -226,6 +226,11 @@ pub(in super::super) fn shell_words(text: &str) -> Result<Vec<Range<usize>>, Wor
         match lexer.piece(Escapes::Keep)? {
             None => break,
             Some(Piece::Plain(c)) if c.is_whitespace() => words.extend(word.take()),
+            Some(Piece::Plain('<')) if text[lexer.at..].starts_with('<') => {
+                let rest = text[lexer.at..].strip_prefix('<').unwrap_or_default();
+                lexer.at = text.len() - rest.trim_start().len();
+                word = Some(word.map_or(start, |word| word.start)..lexer.at);
+            }
             Some(_) => word = Some(word.map_or(start, |word| word.start)..lexer.at),
         }
     }

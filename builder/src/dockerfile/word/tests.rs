@@ -323,5 +323,7 @@ fn shell_words_keep_quotes_and_substitutions_whole() {
     assert_eq!(split("cat <<EOF > 'a b'\"c d\"").unwrap(), ["cat", "<<EOF", ">", "'a b'\"c d\""]);
     assert_eq!(split("a ${b:-c d} e\\ f").unwrap(), ["a", "${b:-c d}", "e\\ f"]);
     assert_eq!(split("${a?needed} b").unwrap(), ["${a?needed}", "b"]);
+    assert_eq!(split("cat <<  EOF>f <<< x < y").unwrap(), ["cat", "<<  EOF>f", "<<<", "x", "<", "y"]);
+    assert_eq!(split("<< '<< a' <<").unwrap(), ["<< '<< a'", "<<"]);
     assert!(split("it's").is_err());
 }

@@ -4,7 +4,7 @@ use super::VertexId;
 use crate::plan::mode::Mode;
 
 /// COPY and ADD.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Copy {
     /// What it stands on.
     pub below: VertexId,
@@ -30,7 +30,7 @@ pub struct Copy {
 }
 
 /// Where a source lands below the destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Placing {
     /// Under its own name.
     #[default]
@@ -40,7 +40,7 @@ pub enum Placing {
 }
 
 /// Which sources are unpacked if they are archives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Unpack {
     /// None: COPY, and ADD `--unpack=false`.
     #[default]
@@ -52,7 +52,7 @@ pub enum Unpack {
 }
 
 /// Which of the two instructions a [`Copy`](struct@Copy) was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CopyInstruction {
     /// May unpack and download.
     Add,
@@ -61,7 +61,7 @@ pub enum CopyInstruction {
 }
 
 /// Where one source of a [`Copy`](struct@Copy) comes from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Source {
     /// Paths or patterns of the build context, or of a named one.
     Context {

@@ -14,6 +14,8 @@ mod copy;
 mod remote;
 mod run;
 
+use std::hash::{Hash, Hasher};
+
 use oxbox_layers::oci::{Config, Descriptor};
 
 pub use copy::{Copy, CopyInstruction, Placing, Source, Unpack};
@@ -45,7 +47,7 @@ pub struct Vertex {
 }
 
 /// The kinds of vertex.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Files from a context, a vertex or the Dockerfile itself, and archives unpacked.
     Copy(Copy),
@@ -67,8 +69,8 @@ pub enum Op {
     Workdir(Workdir),
 }
 
-/// The layers of a base image.
-#[derive(Debug, Clone, PartialEq)]
+/// The layers of a base image. Two names for one manifest are one image.
+#[derive(Debug, Clone)]
 pub struct Image {
     /// As the Dockerfile names it.
     pub name: String,
@@ -78,7 +80,7 @@ pub struct Image {
 
 /// One vertex's own layers on top of another vertex, unseen by each other: COPY `--link`, whose files
 /// are laid out on nothing, so that they are made at any time and outlive a change of what is below.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Merge {
     /// What it stands on.
     pub below: VertexId,
@@ -87,7 +89,7 @@ pub struct Merge {
 }
 
 /// WORKDIR: `mkdir -p`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Workdir {
     /// What it stands on.
     pub below: VertexId,
@@ -115,6 +117,20 @@ pub struct HistoryLine {
     pub created_by: String,
     /// The vertex whose layer this line stands for; `None` makes no layer.
     pub vertex: Option<VertexId>,
+}
+
+impl PartialEq for Image {
+    fn eq(&self, other: &Self) -> bool {
+        self.manifest == other.manifest
+    }
+}
+
+impl Eq for Image {}
+
+impl Hash for Image {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Hash::hash(&self.manifest.digest, state);
+    }
 }
 
 impl Op {

@@ -6,7 +6,7 @@ use oxbox_layers::oci::Digest;
 ///
 /// Makes a layer with that one file at its root: mode 0600, owned by root, with the server's
 /// Last-Modified as its time, or 1970.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Http {
     /// Where.
     pub url: String,
@@ -19,7 +19,7 @@ pub struct Http {
 /// A commit of a git repository: ADD of a repository, or a context.
 ///
 /// Makes a layer of its files, owned by root, modes 0644 and 0755.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Git {
     /// Where, without fragment and query: `https://host/path.git`, `user@host:path`, …
     pub remote: String,
@@ -36,7 +36,7 @@ pub struct Git {
 }
 
 /// A named context as a filesystem: FROM of a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Local {
     /// The context's name.
     pub name: String,

@@ -6,7 +6,7 @@ use super::VertexId;
 use crate::dockerfile::mount::{FileOwner, Sharing};
 
 /// RUN.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Run {
     /// What it stands on.
     pub below: VertexId,
@@ -28,12 +28,14 @@ pub struct Run {
     pub mounts: Vec<Mount>,
     /// `--security`.
     pub security: Security,
+    /// What the machine is called, if `BUILDKIT_SANDBOX_HOSTNAME` says.
+    pub hostname: Option<String>,
     /// What it runs on.
     pub platform: Platform,
 }
 
 /// What a RUN may do to the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Security {
     /// What Docker lets a container do.
     #[default]
@@ -43,7 +45,7 @@ pub enum Security {
 }
 
 /// Something that a RUN sees and the layer does not. Targets are absolute and clean.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Mount {
     /// Files of a context or of another vertex; what is written to it is lost.
     Bind {
@@ -103,7 +105,7 @@ pub enum Mount {
 }
 
 /// Files that a mount shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MountFiles {
     /// Whose.
     pub tree: MountTree,
@@ -112,7 +114,7 @@ pub struct MountFiles {
 }
 
 /// Whose files a mount shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum MountTree {
     /// The main build context if it has no name.
     Context(Option<String>),
@@ -123,7 +125,7 @@ pub enum MountTree {
 }
 
 /// A file that a RUN sees and the layer does not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RunFile {
     /// Name below `/dev/pipes`.
     pub name: String,
@@ -132,7 +134,7 @@ pub struct RunFile {
 }
 
 /// Networks of a RUN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Network {
     /// The host's.
     #[default]

@@ -54,9 +54,9 @@ fn labels_of_the_caller_win_and_are_the_targets_only() {
 #[test]
 fn the_base_keeps_what_nobody_changed() {
     let plan = planned("FROM full\nUSER new\n");
-    assert_eq!(plan.result.config.other["docker_version"], "kept");
+    assert_eq!(plan.results[0].config.other["docker_version"], "kept");
     assert_eq!(container(&plan).other["Hostname"], "kept");
-    assert_eq!(plan.result.config.history.as_ref().unwrap().len(), 2);
+    assert_eq!(plan.results[0].config.history.as_ref().unwrap().len(), 2);
 }
 
 #[test]
@@ -69,10 +69,11 @@ fn environment_is_replaced_in_place_and_appended() {
 
 #[test]
 fn the_platform_asked_for_is_that_of_the_image() {
-    let asked = |platform: &str| Options { platform: Some(platform.parse().unwrap()), ..options() };
-    let config = plan_with("FROM --platform=linux/amd64 full\n", &asked("linux/arm/v6")).result.config;
+    let asked = |platform: &str| Options { platforms: vec![platform.parse().unwrap()], ..options() };
+    let config =
+        plan_with("FROM --platform=linux/amd64 full\n", &asked("linux/arm/v6")).results.remove(0).config;
     assert_eq!((config.architecture.as_str(), config.variant.as_deref()), ("arm", Some("v6")));
-    let config = plan_with("FROM scratch\n", &asked("linux/arm64/v8")).result.config;
+    let config = plan_with("FROM scratch\n", &asked("linux/arm64/v8")).results.remove(0).config;
     assert_eq!((config.architecture.as_str(), config.variant), ("arm64", None));
 }
 
@@ -98,7 +99,7 @@ fn lines_of_history_have_buildkits_forms() {
             "SHELL [/s -c]",
         ]
     );
-    let layers: Vec<_> = plan.result.history.iter().map(|line| line.vertex.is_some()).collect();
+    let layers: Vec<_> = plan.results[0].history.iter().map(|line| line.vertex.is_some()).collect();
     assert_eq!(layers[..5], [false, true, true, true, false]);
     assert!(layers[5..].iter().all(|layer| !layer));
 }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use oxbox_layers::oci::Config;
 
-use super::super::graph::{Copy, HistoryLine, Placing, Run, Source, Unpack, VertexId};
-use super::super::{Op, Plan, Vertex};
+use super::super::graph::{Copy, CopyInstruction, HistoryLine, Placing, Run, Security, Source, Unpack, VertexId};
+use super::super::{Op, Plan, ResultForm, Vertex};
 
 /// Returns the plan as text.
 pub(super) fn dump(plan: &Plan, source: &str) -> String {
@@ -13,12 +13,20 @@ pub(super) fn dump(plan: &Plan, source: &str) -> String {
     for (place, vertex) in plan.graph.vertices.iter().enumerate() {
         describe(&mut text, place, vertex);
     }
-    let _ = writeln!(text, "result {}", name(plan.result.vertex));
-    config(&mut text, &plan.result.config);
-    text.push_str("history\n");
-    for HistoryLine { created_by, vertex } in &plan.result.history {
-        let layer = vertex.map(name).unwrap_or_default();
-        let _ = writeln!(text, "  {layer:<3} {}", created_by.replace('\n', "\\n"));
+    for result in &plan.results {
+        let _ = writeln!(text, "result {}", name(result.vertex));
+        config(&mut text, &result.config);
+        text.push_str("history\n");
+        for HistoryLine { created_by, vertex } in &result.history {
+            let layer = vertex.map(name).unwrap_or_default();
+            let _ = writeln!(text, "  {layer:<3} {}", created_by.replace('\n', "\\n"));
+        }
+    }
+    if plan.form == ResultForm::Index {
+        text.push_str("as an index\n");
+    }
+    if let Some(epoch) = plan.epoch {
+        let _ = writeln!(text, "epoch {epoch}");
     }
     for warning in &plan.warnings {
         let _ = writeln!(text, "{}", warning.render("Dockerfile", source));
@@ -69,6 +77,12 @@ fn describe_run(text: &mut String, run: &Run) {
     for mount in &run.mounts {
         let _ = writeln!(text, "  mount {mount:?}");
     }
+    if run.security == Security::Insecure {
+        text.push_str("  insecure\n");
+    }
+    if let Some(hostname) = &run.hostname {
+        let _ = writeln!(text, "  on the machine {hostname:?}");
+    }
     for file in &run.files {
         let _ = writeln!(text, "  file {} {:?}", file.name, file.content);
     }
@@ -98,8 +112,10 @@ fn describe_copy(text: &mut String, copy: &Copy) {
     if copy.placing == Placing::Path {
         let _ = writeln!(text, "  under their paths");
     }
-    if copy.unpack == Unpack::Everything {
-        let _ = writeln!(text, "  unpack everything");
+    match (copy.instruction, copy.unpack) {
+        (_, Unpack::Everything) => text.push_str("  unpack everything\n"),
+        (CopyInstruction::Add, Unpack::Nothing) => text.push_str("  unpack nothing\n"),
+        (CopyInstruction::Add, Unpack::Local) | (CopyInstruction::Copy, _) => {}
     }
     if let Some(mode) = &copy.chmod {
         let _ = writeln!(text, "  chmod {mode}");

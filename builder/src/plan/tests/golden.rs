@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::super::graph::Network;
-use super::super::{Options, plan};
+use super::super::{Context, Entitlement, Options, plan};
 use super::dump::dump;
 use super::{bases, options};
 use crate::dockerfile::parse;
@@ -32,11 +32,17 @@ fn options_of(case: &Path) -> Options {
         let text = value.as_str().unwrap_or_default();
         match key.as_str() {
             "build-arg" => options.build_args.extend(map(value)),
-            "build-context" => options.contexts.extend(map(value).into_iter().map(|(name, _)| name)),
+            "allow" => options.allow.extend(text.split(',').map(|word| word.parse::<Entitlement>().unwrap())),
+            "build-context" => options.contexts.extend(map(value).into_iter().map(|(name, text)| {
+                let context = Context::parse(&text).unwrap();
+                (name, context.unwrap_or(Context::Folder))
+            })),
+            "context-epoch" => options.context_epoch = value.as_i64(),
+            "emulated" => options.emulated.extend(text.split(',').map(str::to_owned)),
             "build-platform" => options.build_platform = text.parse().unwrap(),
             "label" => options.labels.extend(map(value)),
             "network" if text == "none" => options.network = Network::None,
-            "platform" => options.platform = Some(text.parse().unwrap()),
+            "platform" => options.platforms = text.split(',').map(|one| one.parse().unwrap()).collect(),
             "target" => options.target = Some(text.to_owned()),
             _ => panic!("{}: unknown option {key}", case.display()),
         }

@@ -13,7 +13,7 @@ use oxbox_layers::oci::{Config, ContainerConfig, Platform};
 use serde_json::{Value, json};
 
 use super::graph::{Copy, Run};
-use super::{MemoryBases, Op, Options, Plan, PlanError, plan};
+use super::{Context, MemoryBases, Op, Options, Plan, PlanError, PlanErrors, StageResult, plan};
 use crate::dockerfile::parse;
 
 /// Options that do not depend on the machine.
@@ -49,13 +49,14 @@ fn bases() -> MemoryBases {
         ("docker.io/library/onbuild:latest", onbuild),
         ("docker.io/library/arm:latest", arm),
         ("localhost:5000/bare:v1", json!({})),
+        ("layouts/base", json!({ "config": {"User": "layout"} })),
     ] {
         bases.configs.insert(name.to_owned(), config(value));
     }
     bases
 }
 
-fn try_plan_with(source: &str, options: &Options, bases: &mut MemoryBases) -> Result<Plan, PlanError> {
+fn try_plan_with(source: &str, options: &Options, bases: &mut MemoryBases) -> Result<Plan, PlanErrors> {
     let file = parse(source).unwrap_or_else(|errors| panic!("{}", errors.render("Dockerfile", source)));
     plan(&file, source, options, bases)
 }
@@ -70,15 +71,30 @@ fn planned(source: &str) -> Plan {
 }
 
 fn refused(source: &str) -> PlanError {
-    try_plan_with(source, &options(), &mut bases()).unwrap_err()
+    refused_with(source, &options())
+}
+
+fn refused_with(source: &str, options: &Options) -> PlanError {
+    try_plan_with(source, options, &mut bases()).unwrap_err().errors.remove(0)
+}
+
+/// What the plan comes to, for its only platform.
+fn result(plan: &Plan) -> &StageResult {
+    assert_eq!(plan.results.len(), 1);
+    &plan.results[0]
+}
+
+/// Options with one named context.
+fn with_context(name: &str, context: Context) -> Options {
+    Options { contexts: [(name.to_owned(), context)].into(), ..options() }
 }
 
 fn container(plan: &Plan) -> &ContainerConfig {
-    plan.result.config.config.as_ref().unwrap()
+    result(plan).config.config.as_ref().unwrap()
 }
 
 fn history(plan: &Plan) -> Vec<&str> {
-    plan.result.history.iter().map(|line| line.created_by.as_str()).collect()
+    result(plan).history.iter().map(|line| line.created_by.as_str()).collect()
 }
 
 fn runs(plan: &Plan) -> Vec<&Run> {

@@ -82,7 +82,7 @@ fn proxies_reach_runs_but_neither_key_nor_history_unless_declared() {
 
 #[test]
 fn platforms_are_known_to_from_and_elsewhere_only_when_declared() {
-    let asked = Options { platform: Some(Platform::new("linux", "arm64", None)), ..options() };
+    let asked = Options { platforms: vec![Platform::new("linux", "arm64", None)], ..options() };
     let source = "FROM --platform=$BUILDPLATFORM alpine AS b\nRUN 1\nARG TARGETARCH\nRUN 2\n";
     let plan = plan_with(source, &asked);
     let values: Vec<_> = runs(&plan).into_iter().map(|run| variable(run, "TARGETARCH")).collect();
@@ -136,7 +136,7 @@ fn variables_are_expanded_where_docker_expands_them_and_nowhere_else() {
     assert_eq!(found.healthcheck.as_ref().unwrap().test.as_ref().unwrap()[1], "$v");
     assert_eq!(found.shell.as_ref().unwrap()[0], "$v");
     assert_eq!(found.on_build.as_ref().unwrap()[0], "RUN $v");
-    assert_eq!(plan.result.config.author.as_deref(), Some("$v"));
+    assert_eq!(plan.results[0].config.author.as_deref(), Some("$v"));
     let rest = ["USER 1", "EXPOSE [1/tcp]", "VOLUME [1]", "LABEL 1=1", "STOPSIGNAL 1"];
     assert_eq!(history(&plan)[6..], rest);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use oxbox_builder::plan::Context;
 use oxbox_layers::oci::Platform;
 
 use super::{OptionError, pair};
@@ -27,12 +28,13 @@ pub(super) struct Inputs {
     /// Values for ARGs from a file: NAME=VALUE lines, # begins a comment; --build-arg wins.
     #[arg(long, value_name = "FILE")]
     build_arg_file: Vec<PathBuf>,
-    /// Another context: NAME=DIR.
+    /// Another context, in place of an image or a stage: NAME=DIR, NAME=docker-image://IMAGE,
+    /// NAME=oci-layout://DIR[:TAG|@DIGEST] or NAME=target:STAGE.
     #[arg(long, value_name = "NAME=DIR")]
     build_context: Vec<String>,
-    /// The platform to build for [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    pub(super) platform: Option<Platform>,
+    /// The platforms to build for [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_delimiter = ',')]
+    pub(super) platform: Vec<Platform>,
     /// When base images are pulled.
     #[arg(long, value_enum, num_args = 0..=1, default_value_t = Pull::Missing, default_missing_value = "always", require_equals = true)]
     pub(super) pull: Pull,
@@ -56,12 +58,24 @@ impl Inputs {
         Ok(args)
     }
 
-    pub(super) fn contexts(&self) -> Result<BTreeMap<String, PathBuf>, OptionError> {
-        let folder = |text: &String| {
-            let (name, folder) = pair("build-context", text, "NAME=DIR")?;
-            Ok((name, PathBuf::from(folder)))
+    /// Returns what the named contexts are.
+    pub(super) fn contexts(&self) -> Result<BTreeMap<String, Context>, OptionError> {
+        let context = |(name, text): (String, String)| match Context::parse(&text) {
+            Ok(context) => Ok((name, context.unwrap_or(Context::Folder))),
+            Err(source) => Err(OptionError::Context { name, source }),
         };
-        self.build_context.iter().map(folder).collect()
+        self.named()?.into_iter().map(context).collect()
+    }
+
+    /// Returns the folders of those that have one.
+    pub(super) fn folders(&self) -> Result<BTreeMap<String, PathBuf>, OptionError> {
+        let named = self.named()?.into_iter();
+        let folders = named.filter(|(_, text)| matches!(Context::parse(text), Ok(None)));
+        Ok(folders.map(|(name, text)| (name, text.into())).collect())
+    }
+
+    fn named(&self) -> Result<Vec<(String, String)>, OptionError> {
+        self.build_context.iter().map(|text| pair("build-context", text, "NAME=DIR")).collect()
     }
 }
 

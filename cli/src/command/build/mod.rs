@@ -10,7 +10,7 @@ mod sandbox;
 mod shown;
 mod tidying;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -92,6 +92,15 @@ pub(crate) enum OptionError {
         path: PathBuf,
         /// From 1.
         line: usize,
+    },
+    /// A named context is nothing that can be one.
+    #[error("--build-context {name:?} cannot be used")]
+    Context {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: plan::ContextError,
     },
     /// There is nothing to call what is to be pushed.
     #[error("the image has no name to push it under")]
@@ -232,13 +241,19 @@ impl Build {
 
     fn plan(&self) -> Result<plan::Options, OptionError> {
         let inputs = &self.inputs;
+        let mut build_args = inputs.build_args()?;
+        if let Some(epoch) = self.outputs.source_date_epoch {
+            build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_string());
+        }
         Ok(plan::Options {
             target: inputs.target.clone(),
-            build_args: inputs.build_args()?,
+            build_args,
             labels: self.outputs.labels()?,
-            platform: inputs.platform.clone(),
+            platforms: inputs.platform.clone(),
+            emulated: plan::emulated(Path::new(plan::BINFMT_MISC)),
             network: self.sandbox.network(),
-            contexts: inputs.contexts()?.into_keys().collect(),
+            contexts: inputs.contexts()?,
+            allow: self.sandbox.allow.iter().copied().collect(),
             ..plan::Options::default()
         })
     }
@@ -274,7 +289,7 @@ impl Build {
             state: root.path().to_owned(),
             store: Arc::new(Layout::create(root.store())?),
             context: inputs.context.clone(),
-            contexts: inputs.contexts()?,
+            contexts: inputs.folders()?,
             dockerfile: inputs.file.clone(),
             ignore: inputs.ignorefile.clone(),
             options,

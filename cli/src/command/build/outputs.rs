@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use oxbox_builder::DEFAULT_EPOCH;
 use oxbox_builder::build::Times;
 use oxbox_builder::export::files::Files;
 use oxbox_builder::export::form::{Annotation, Form, Recompress, Squash};
@@ -60,7 +59,7 @@ pub(super) struct Outputs {
     squash_all: bool,
     /// The latest time that a file of a new layer may carry, in seconds since 1970 [default: 1980-01-01]
     #[arg(long, visible_alias = "timestamp", value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
-    source_date_epoch: Option<i64>,
+    pub(super) source_date_epoch: Option<i64>,
     /// What becomes of the times of files: cut to --source-date-epoch, or kept, which makes equal builds differ.
     #[arg(long, value_enum, default_value_t = Timestamps::Cut)]
     timestamps: Timestamps,
@@ -130,7 +129,7 @@ impl Outputs {
     pub(super) fn times(&self) -> Times {
         match self.timestamps {
             Timestamps::Keep => Times::Keep,
-            Timestamps::Cut => Times::Cut(self.source_date_epoch.unwrap_or(DEFAULT_EPOCH)),
+            Timestamps::Cut => self.source_date_epoch.map_or(Times::AsPlanned, Times::Cut),
         }
     }
 

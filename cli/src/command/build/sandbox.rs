@@ -1,7 +1,7 @@
 //! What a RUN may use.
 
 use clap::{Args, ValueEnum};
-use oxbox_builder::plan::graph;
+use oxbox_builder::plan::{Entitlement, graph};
 
 /// Options of RUN.
 #[derive(Debug, Args)]
@@ -9,6 +9,9 @@ pub(super) struct Sandbox {
     /// Network of RUN.
     #[arg(long, value_enum, default_value_t = Network::Host)]
     network: Network,
+    /// What the Dockerfile may ask for beyond the usual: network.host, security.insecure.
+    #[arg(long, value_name = "WORD", value_delimiter = ',')]
+    pub(super) allow: Vec<Entitlement>,
 }
 
 /// Networks of RUN.

@@ -24,8 +24,11 @@ use crate::lint::{self, Checked, Rule};
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
 use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
-use crate::solve::schedule::{self, Stopped};
-use crate::solve::{Cache, CacheError, Cancel, Indexes, IndexesError, Reuse, SolveError, Solved, Workshop};
+use crate::solve::schedule::Stopped;
+use crate::solve::{
+    self, Asked, Cache, CacheError, Cancel, Indexes, IndexesError, LockError, Locks, Reuse, SolveError,
+    Solved, Workshop,
+};
 
 /// The latest time that a new layer carries unless told otherwise: 1980-01-01, the earliest that every
 /// archive format can hold. zip cannot hold 1970, and Python refuses to write such a file into one.
@@ -110,6 +113,8 @@ pub enum BuildError {
     Find(#[from] FindError),
     #[error(transparent)]
     Indexes(#[from] IndexesError),
+    #[error(transparent)]
+    Locks(#[from] LockError),
     #[error("the build was interrupted")]
     Interrupted,
     #[error(transparent)]
@@ -138,9 +143,10 @@ pub fn build(
     let store = Arc::new(Lazy::new(Arc::clone(&request.store), Arc::clone(fetch)));
     let plan = read_plan(&definition, request, &store, fetch, progress)?;
     let file = definition.path.clone();
+    let fresh = fresh(&definition, &plan.graph, request, progress);
     let (epoch, created) = request.times.of(&plan, jiff::Timestamp::now().as_second());
     let workshop = workshop(request, store, (definition.ignore, epoch), progress, interrupt)?;
-    let solved = solve(&plan.graph, request, &workshop, &file);
+    let solved = solve(&plan, request, fresh, &workshop, &file);
     // Also of a build that failed: it is the next one that is waited for.
     workshop.contexts.values().for_each(|context| context.remember());
     let solved = solved?;
@@ -300,7 +306,8 @@ fn workshop<'a>(
         compression: request.forms.first().map_or(Compression::None, |form| form.compression),
         threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         epoch,
-        reuse: request.reuse,
+        reuse: request.reuse.clone(),
+        locks: Locks::open(&state.join("locks/steps"))?,
         now: jiff::Timestamp::now().as_second(),
         interrupt: interrupt.clone(),
         progress,
@@ -319,30 +326,42 @@ fn open_cache(state: &Path, progress: &dyn Progress) -> Result<Cache, CacheError
     })
 }
 
+/// Returns which vertices must be made again, and warns of stages that are named and not there.
+fn fresh(definition: &Definition, graph: &Graph, request: &Request, progress: &dyn Progress) -> Vec<bool> {
+    let outline = plan::stages::outline(&definition.file);
+    for name in request.reuse.unknown(&outline) {
+        let message = format!("warning: there is no stage {name:?} that could be made again");
+        progress.event(Event::Warning { message: &message });
+    }
+    let source = SourceFile::new(definition.name.as_str(), definition.text.as_str());
+    request.reuse.fresh(graph, &outline, &source)
+}
+
 fn solve(
-    graph: &Graph,
+    plan: &Plan,
     request: &Request,
+    fresh: Vec<bool>,
     workshop: &Workshop<'_>,
     file: &Path,
 ) -> Result<Vec<Arc<Solved>>, BuildError> {
     /// SIGKILL: what else runs has nobody left to work for.
     const KILL: u8 = 9;
+    let graph = &plan.graph;
     workshop.progress.event(Event::Planned { graph });
-    let inputs: Vec<Vec<usize>> = graph
-        .vertices
-        .iter()
-        .map(|vertex| vertex.op.inputs().iter().map(|input| input.0).collect())
-        .collect();
     let cancel = Cancel::and_then(|| workshop.interrupt.send(KILL));
-    let made = schedule::run(&inputs, request.jobs, &cancel, |at, needed| {
-        let made = workshop.make(plan::VertexId(at), &graph.vertices[at], needed);
-        made.map_err(|error| (error, workshop.interrupt.is_sent()))
-    });
-    made.map_err(|stopped| match stopped {
-        Stopped::Failed { error: (_, true), .. } | Stopped::Cancelled => BuildError::Interrupted,
-        Stopped::Failed { vertex, error: (source, false) } => {
+    let asked = Asked {
+        graph,
+        targets: plan.results.iter().map(|result| result.vertex).collect(),
+        fresh,
+        jobs: request.jobs,
+    };
+    solve::solve(workshop, &asked, &cancel).map_err(|stopped| match stopped {
+        Stopped::Cancelled | Stopped::Failed { error: SolveError::Interrupted, .. } => {
+            BuildError::Interrupted
+        }
+        Stopped::Failed { vertex, error } => {
             let vertex = &graph.vertices[vertex];
-            let (title, source) = (vertex.title.clone(), Box::new(source));
+            let (title, source) = (vertex.title.clone(), Box::new(error));
             BuildError::Step { file: file.display().to_string(), line: vertex.line, title, source }
         }
     })

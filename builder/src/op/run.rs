@@ -17,7 +17,7 @@ use oxbox_layers::tar::{Entry, whiteout};
 use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
 
 use crate::exec::{self, ExecError, Exit, Interrupt, Process, Source};
-use crate::plan::graph::{Network, Run};
+use crate::plan::graph::{Mount, Network, Run};
 use crate::snapshot::{Active, Known, SnapshotError, Snapshotter};
 use crate::solve::{Key, KeyHasher};
 
@@ -77,29 +77,49 @@ fn ended(exit: &Exit) -> String {
     }
 }
 
-/// Returns the key of a RUN: what it does, and on what.
-pub fn key(run: &Run, below: &[Layer], epoch: i64) -> Key {
-    let is_outside = |variable: &&String| {
-        let name = variable.split('=').next().unwrap_or_default();
-        run.env_outside_key.iter().any(|outside| outside == name)
-    };
-    let env: Vec<&String> = run.env.iter().filter(|variable| !is_outside(variable)).collect();
-    let diff_ids: Vec<DiffId> = below.iter().map(|layer| layer.diff_id).collect();
-    let chain_id = ChainId::of(&diff_ids).map(|chain_id| chain_id.to_string());
+/// Returns the key of a RUN: what it does, on what, and with which files bound into it.
+pub fn key(run: &Run, below: Option<ChainId>, bound: &[Key], epoch: i64) -> Key {
+    let mut hasher = KeyHasher::new("run");
+    let chain_id = below.map(|chain_id| chain_id.to_string());
+    hasher.field("below", chain_id.unwrap_or_default()).field("epoch", epoch.to_le_bytes());
+    fields(run, &mut hasher);
+    hasher.list("bound", bound.iter().map(Key::as_bytes));
+    hasher.finish()
+}
+
+/// Adds what a RUN does to a key: all but its inputs, and but what must not decide about the cache.
+/// Secrets, SSH agents, memory and the names of cache mounts are among the latter.
+pub fn fields(run: &Run, hasher: &mut KeyHasher) {
     let network = match run.network {
         Network::Host => "host",
         Network::None => "none",
     };
-    let mut hasher = KeyHasher::new("run");
-    hasher.field("below", chain_id.unwrap_or_default()).field("epoch", epoch.to_le_bytes());
-    hasher.list("args", run.args.iter()).list("env", env.into_iter());
+    hasher.list("args", run.args.iter()).list("env", environment(run).into_iter());
     hasher.field("cwd", &run.cwd).field("user", &run.user).field("network", network);
+    hasher.field("security", format!("{:?}", run.security));
     // Even with nothing below: the same words mean another program elsewhere.
     hasher.field("platform", run.platform.to_string());
     for file in &run.files {
         hasher.field("file", &file.name).field("content", &file.content);
     }
-    hasher.finish()
+    for mount in &run.mounts {
+        match mount {
+            Mount::Bind { target, read_only, .. } => {
+                hasher.field("bind", target).field("read-only", read_only.to_string());
+            }
+            Mount::Cache { target, .. } => _ = hasher.field("cache", target),
+            Mount::Secret { .. } | Mount::Ssh { .. } | Mount::Tmpfs { .. } => {}
+        }
+    }
+}
+
+/// Returns the variables that decide about the cache: all but proxies that no ARG declares.
+pub fn environment(run: &Run) -> Vec<&String> {
+    let is_outside = |variable: &&String| {
+        let name = variable.split('=').next().unwrap_or_default();
+        run.env_outside_key.iter().any(|outside| outside == name)
+    };
+    run.env.iter().filter(|variable| !is_outside(variable)).collect()
 }
 
 /// What a RUN stands on and talks to.

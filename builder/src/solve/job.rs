@@ -1,4 +1,10 @@
-//! One vertex with a layer of its own: from its inputs to a key, and to the layer by cache or by work.
+//! One vertex that may have a layer of its own: found by its definition or its content, or made.
+//!
+//! ```text
+//! definition ─hit▶ solved
+//!      └miss▶ content key ─hit▶ solved             with inputs that may be known and not made
+//!                  └miss▶ inputs ▶ lock ▶ op ▶ solved
+//! ```
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
@@ -6,26 +12,201 @@ use std::sync::Arc;
 use oxbox_layers::compress::Compression;
 use oxbox_layers::layer::{Layer, LayerWriter, Written};
 
-use super::solver::{Reuse, SolveError, Solved, Workshop};
+use super::answer::Solver;
+use super::cache::{Derivation, Seen};
+use super::define::{Reading, bound, exclude};
+use super::gather::Choice;
+use super::lock::Held;
+use super::schedule::Step;
+use super::solver::{SolveError, Solved, Workshop};
 use super::{Key, KeyHasher};
-use crate::context::{FileTree, Ignore, Look};
+use crate::context::FileTree;
 use crate::op::archive::{self, Archive, ArchiveError};
-use crate::op::copy::{self, CopyError, Dates, Input, Owner, Planned, Rules, SelectError};
+use crate::op::copy::{self, CopyError, Dates, Input, Owner, Planned, Rules, Selected};
 use crate::op::run;
-use crate::plan::graph::{self, Placing, Source, Unpack, Vertex, VertexId, Workdir};
+use crate::plan::graph::{self, MountTree, Op, Source, Unpack, Vertex, VertexId, Workdir};
 use crate::progress::Event;
 
-/// One vertex being made.
+/// One vertex being found or made.
 pub(super) struct Job<'a> {
-    pub(super) workshop: &'a Workshop<'a>,
-    pub(super) id: VertexId,
-    pub(super) vertex: &'a Vertex,
+    solver: &'a Solver<'a>,
+    workshop: &'a Workshop<'a>,
+    id: VertexId,
+    vertex: &'a Vertex,
     /// Whether nothing had to be done so far.
     pub(super) cached: bool,
+    /// A lock that was waited for.
+    held: Option<(Key, Held)>,
+    effort: Effort,
+    /// How the vertex is defined by what is there now.
+    definition: Key,
+    /// The content key, once it is known.
+    content: Option<Key>,
 }
 
-impl Job<'_> {
-    pub(super) fn workdir(&mut self, workdir: &Workdir, below: &Arc<Solved>) -> Result<Solved, SolveError> {
+/// How far a job goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    /// It looks whether there is a layer.
+    Find,
+    /// It makes what there is not.
+    Make,
+}
+
+impl Workshop<'_> {
+    /// Returns the layer that a content key led to, as this vertex would take it.
+    pub(super) fn noted(&self, content: &Key, vertex: &Vertex) -> Result<Option<Layer>, SolveError> {
+        let wanted = self.compression_of(vertex);
+        match self.cache.get(&content.compressed(wanted), self.now)? {
+            Some(layer) => Ok(Some(layer)),
+            None => Ok(self.cache.get(content, self.now)?),
+        }
+    }
+
+    /// Layers of stages that are never exported are not worth compressing.
+    fn compression_of(&self, vertex: &Vertex) -> Compression {
+        match vertex.exported {
+            true => self.compression,
+            false => Compression::None,
+        }
+    }
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn new(
+        solver: &'a Solver<'a>,
+        id: VertexId,
+        vertex: &'a Vertex,
+        held: Option<(Key, Held)>,
+    ) -> Self {
+        let (workshop, definition) = (solver.workshop, solver.looked(id.0).definition);
+        Self {
+            solver,
+            workshop,
+            id,
+            vertex,
+            cached: true,
+            held,
+            effort: Effort::Find,
+            definition,
+            content: None,
+        }
+    }
+
+    /// Finds the vertex or, once all inputs are made, makes it.
+    pub(super) fn attempt(&mut self, inputs: &[Option<Arc<Solved>>]) -> Result<Step<Solved>, SolveError> {
+        let below = inputs[0].as_ref().expect("because what a vertex stands on is always made first");
+        if let Some(solved) = self.by_definition(below, inputs)? {
+            return Ok(Step::Made(solved));
+        }
+        if let Some(inputs) = inputs.iter().cloned().collect::<Option<Vec<_>>>() {
+            self.effort = Effort::Make;
+            let step = self.by_content(&inputs)?;
+            self.note(&step, &inputs)?;
+            return Ok(step);
+        }
+        if self.solver.is_fresh(self.id) {
+            return Ok(Step::Wanting);
+        }
+        let inputs: Option<Vec<_>> =
+            inputs.iter().enumerate().map(|(at, input)| self.outlined(at, input)).collect();
+        let Some(known) = inputs else { return Ok(Step::Wanting) };
+        // Whatever it lacks or dislikes, it tries again with inputs that are there.
+        match self.by_content(&known) {
+            Ok(step @ Step::Made(_)) => {
+                known
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, input)| self.solver.assume(self.id, at, input.chain_id));
+                self.note(&step, &known)?;
+                Ok(step)
+            }
+            Ok(_) | Err(_) => Ok(Step::Wanting),
+        }
+    }
+
+    /// Returns an input as it was made, or else as notes say that it would be.
+    fn outlined(&self, at: usize, input: &Option<Arc<Solved>>) -> Option<Arc<Solved>> {
+        match input {
+            Some(input) => Some(Arc::clone(input)),
+            None if self.solver.may_assume(self.id, at).ok()? => self.solver.outlined(self.id, at),
+            None => None,
+        }
+    }
+
+    /// Returns what the definition led to before, if that was upon what there is now.
+    fn by_definition(
+        &mut self,
+        below: &Arc<Solved>,
+        inputs: &[Option<Arc<Solved>>],
+    ) -> Result<Option<Solved>, SolveError> {
+        let Some(derivation) = &self.solver.looked(self.id.0).derivation else { return Ok(None) };
+        if derivation.below != below.chain_id || derivation.others.len() + 1 != inputs.len() {
+            return Ok(None);
+        }
+        for (at, (seen, input)) in derivation.others.iter().zip(&inputs[1..]).enumerate() {
+            let Seen::Stack(then) = seen else {
+                // What it was made of is not known either: another note answered for it.
+                match input {
+                    Some(_) => return Ok(None),
+                    None => continue,
+                }
+            };
+            let now = match (input, &self.solver.input(self.id, at + 1).outlook) {
+                (Some(input), _) => Some(input.chain_id),
+                (None, super::answer::Outlook::Known(outline)) => Some(outline.chain_id),
+                (None, _) => None,
+            };
+            if now.is_some_and(|now| now != *then) {
+                return Ok(None);
+            }
+            if input.is_none() && !self.solver.may_assume(self.id, at + 1)? {
+                return Ok(None);
+            }
+        }
+        let solved = match &derivation.content {
+            None if self.solver.is_fresh(self.id) => None,
+            None => Some(below.unchanged()),
+            Some(content) => self.cached(content)?.map(|layer| below.with(layer)),
+        };
+        if solved.is_some() {
+            let others = derivation.others.iter().zip(&inputs[1..]).enumerate();
+            for (at, (seen, _)) in others.filter(|(_, (_, input))| input.is_none()) {
+                if let Seen::Stack(then) = seen {
+                    self.solver.assume(self.id, at + 1, *then);
+                }
+            }
+        }
+        Ok(solved)
+    }
+
+    /// Finds or makes the vertex by what comes in.
+    fn by_content(&mut self, inputs: &[Arc<Solved>]) -> Result<Step<Solved>, SolveError> {
+        match &self.vertex.op {
+            Op::Copy(copy) => self.copy(copy, inputs),
+            Op::Run(run) => self.run(run, inputs),
+            Op::Workdir(workdir) => self.workdir(workdir, &inputs[0]),
+            Op::Git(_) | Op::Http(_) | Op::Image(_) | Op::Local(_) | Op::Merge(_) | Op::Scratch => {
+                unreachable!("because none of these has a layer of its own")
+            }
+        }
+    }
+
+    /// Notes what the definition led to.
+    fn note(&self, step: &Step<Solved>, inputs: &[Arc<Solved>]) -> Result<(), SolveError> {
+        let Step::Made(_) = step else { return Ok(()) };
+        let others = inputs[1..].iter().map(|input| Seen::Stack(input.chain_id)).collect();
+        let derivation = Derivation { content: self.content, below: inputs[0].chain_id, others };
+        let looked = self.solver.looked(self.id.0);
+        let is_known =
+            looked.definition == self.definition && looked.derivation.as_ref() == Some(&derivation);
+        if !is_known {
+            self.workshop.cache.put_derivation(&self.definition, &derivation, self.workshop.now)?;
+        }
+        Ok(())
+    }
+
+    fn workdir(&mut self, workdir: &Workdir, below: &Arc<Solved>) -> Result<Step<Solved>, SolveError> {
         let owner = match workdir.user.as_str() {
             "" => Owner::default(),
             user => self.workshop.owner(user, below)?,
@@ -34,75 +215,58 @@ impl Job<'_> {
         self.planned(&mut planned, below)
     }
 
-    pub(super) fn copy(&mut self, copy: &graph::Copy, inputs: &[Arc<Solved>]) -> Result<Solved, SolveError> {
+    fn copy(&mut self, copy: &graph::Copy, inputs: &[Arc<Solved>]) -> Result<Step<Solved>, SolveError> {
         let (below, others) = inputs.split_first().expect("because a copy stands on something");
         let mut others = others.iter();
         let names = copy.names.and_then(|_| others.next()).unwrap_or(below);
+        let readings = self.readings()?;
+        let mut readings = readings.iter();
         let mut sources = Vec::new();
         for source in &copy.sources {
-            let other = matches!(source, Source::Vertex { .. }).then(|| others.next()).flatten();
-            self.source(copy, source, other, &mut sources)?;
+            match source {
+                Source::Inline { name, content } => {
+                    sources.push(Input::Inline { name: name.clone(), content: content.clone() });
+                }
+                Source::Context { .. } => {
+                    let reading = readings.next().expect("because every source of a context was read");
+                    sources.extend(self.files(copy, source, reading.tree(), reading.choice.clone())?);
+                }
+                Source::Vertex { pattern, .. } => {
+                    let other = others.next().expect("because every named vertex is among the inputs");
+                    let tree = Arc::new(self.workshop.tree(other)?);
+                    let choice = Choice::of(&*tree, pattern, copy.placing).map_err(CopyError::Select)?;
+                    sources.extend(self.files(copy, source, tree, choice)?);
+                }
+            }
         }
         let rules = Rules {
             owner: copy.chown.as_deref().map(|text| self.workshop.owner(text, names)).transpose()?,
             mode: copy.chmod.clone(),
-            exclude: Ignore::of_patterns(&copy.exclude).map_err(|source| CopyError::Exclude { source })?,
+            exclude: exclude(copy)?,
         };
         let mut planned = copy::plan(&self.workshop.tree(below)?, sources, &copy.destination, rules)?;
         self.planned(&mut planned, below)
     }
 
-    /// Turns a source of the graph into what is copied.
-    fn source(
-        &self,
-        copy: &graph::Copy,
-        source: &Source,
-        other: Option<&Arc<Solved>>,
-        inputs: &mut Vec<Input>,
-    ) -> Result<(), SolveError> {
-        match (source, other) {
-            (Source::Inline { name, content }, _) => {
-                inputs.push(Input::Inline { name: name.clone(), content: content.clone() });
-            }
-            (Source::Context { name, pattern }, _) => {
-                let context = self.context(name)?;
-                let files = self.files(copy, source, pattern, context.clone());
-                inputs.extend(files.map_err(|error| match error {
-                    SolveError::Copy(CopyError::Select(SelectError::Missing { pattern, path }))
-                        if context.hides(&path) =>
-                    {
-                        CopyError::Ignored { pattern }.into()
-                    }
-                    error => error,
-                })?);
-            }
-            (Source::Vertex { pattern, .. }, Some(other)) => {
-                let tree = Arc::new(self.workshop.tree(other)?);
-                inputs.extend(self.files(copy, source, pattern, tree)?);
-            }
-            (Source::Vertex { .. }, None) => unreachable!("because every named vertex is among the inputs"),
-        }
-        Ok(())
+    /// Returns what the vertex reads of contexts as they are now.
+    fn readings(&mut self) -> Result<Arc<Vec<Reading>>, SolveError> {
+        let defined = self.solver.defined(self.id)?;
+        self.definition = defined.key;
+        Ok(defined.readings)
     }
 
-    fn context(&self, name: &Option<String>) -> Result<Arc<Look>, SolveError> {
-        let context = self.workshop.contexts.get(name).map(|context| Arc::new(context.look()));
-        context.ok_or_else(|| SolveError::NoContext { name: name.clone().unwrap_or_default() })
-    }
-
-    /// Finds what a pattern means, and what of that is an archive to be unpacked.
+    /// Finds out what of a source is an archive to be unpacked.
     fn files(
         &self,
         copy: &graph::Copy,
         source: &Source,
-        pattern: &str,
         tree: Arc<dyn FileTree>,
+        choice: Choice,
     ) -> Result<Vec<Input>, SolveError> {
-        if copy.placing == Placing::Path {
-            let parents = copy::select_parents(&*tree, pattern).map_err(CopyError::Select)?;
-            return Ok(vec![Input::Parents { tree, parents }]);
-        }
-        let selected = copy::select(&*tree, pattern).map_err(CopyError::Select)?;
+        let selected = match choice {
+            Choice::Parents(parents) => return Ok(vec![Input::Parents { tree, parents }]),
+            Choice::Paths(selected) => selected,
+        };
         let is_local = matches!(source, Source::Context { .. });
         if copy.unpack == Unpack::Nothing || (copy.unpack == Unpack::Local && !is_local) {
             return Ok(vec![Input::Paths { tree, selected }]);
@@ -116,7 +280,7 @@ impl Job<'_> {
         sorted.collect()
     }
 
-    fn archive(&self, tree: &dyn FileTree, one: &copy::Selected) -> Result<Option<Archive>, SolveError> {
+    fn archive(&self, tree: &dyn FileTree, one: &Selected) -> Result<Option<Archive>, SolveError> {
         let failed = |source: ArchiveError| {
             let pattern = String::from_utf8_lossy(&one.name).into_owned();
             SolveError::from(CopyError::Archive { pattern, source })
@@ -147,25 +311,24 @@ impl Job<'_> {
         archive::open(layer, &workshop.store, &workshop.spool).map(Some).map_err(failed)
     }
 
-    fn planned(&mut self, planned: &mut Planned, below: &Arc<Solved>) -> Result<Solved, SolveError> {
+    fn planned(&mut self, planned: &mut Planned, below: &Arc<Solved>) -> Result<Step<Solved>, SolveError> {
         if planned.is_empty() {
-            return Ok(below.unchanged());
+            return Ok(Step::Made(below.unchanged()));
         }
         let (epoch, now) = (self.workshop.epoch, self.workshop.now);
         let interrupt = &self.workshop.interrupt;
         let key = planned.key(epoch, self.workshop.threads, interrupt)?;
-        let layer = self.cached_or(&key, |mut writer| {
+        self.found_or_made(key, below, |mut writer| {
             planned.write(&mut writer, Dates::of_epoch(epoch, now), interrupt)?;
             Ok(writer.finish_noted()?)
-        })?;
-        Ok(below.with(layer))
+        })
     }
 
-    pub(super) fn run(&mut self, run: &graph::Run, below: &Arc<Solved>) -> Result<Solved, SolveError> {
-        let workshop = self.workshop;
-        let key = run::key(run, &below.layers, workshop.epoch);
-        let vertex = self.id;
-        let layer = self.cached_or(&key, |writer| {
+    fn run(&mut self, run: &graph::Run, inputs: &[Arc<Solved>]) -> Result<Step<Solved>, SolveError> {
+        let (workshop, vertex, below) = (self.workshop, self.id, &inputs[0]);
+        let bound = self.bound(run, &inputs[1..])?;
+        let key = run::key(run, below.chain_id, &bound, workshop.epoch);
+        self.found_or_made(key, below, |writer| {
             let mut output = |line: &[u8]| workshop.progress.event(Event::Output { vertex, line });
             let mut room = run::Room {
                 store: &*workshop.store,
@@ -176,26 +339,79 @@ impl Job<'_> {
                 output: &mut output,
             };
             Ok(run::make(run, &below.layers, &mut room, writer)?)
-        })?;
-        Ok(below.with(layer))
+        })
+    }
+
+    /// Returns a key of the files of each mount whose files decide about the result.
+    fn bound(&mut self, run: &graph::Run, others: &[Arc<Solved>]) -> Result<Vec<Key>, SolveError> {
+        if run.mounts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let named: Vec<VertexId> = run.mounts.iter().filter_map(graph::Mount::vertex).collect();
+        let readings = self.readings()?;
+        let mut readings = readings.iter();
+        let mut keys = Vec::new();
+        for files in bound(run) {
+            let mut hasher = KeyHasher::new("mounted");
+            match &files.tree {
+                MountTree::Nothing => {}
+                MountTree::Context(_) => {
+                    let reading = readings.next().expect("because every mount of a context was read");
+                    reading.gathered.hash(&mut hasher);
+                }
+                MountTree::Vertex(vertex) => {
+                    let place = named.iter().position(|named| named == vertex);
+                    let other = &others[place.expect("because every mounted vertex is among the inputs")];
+                    self.workshop.gather(&self.workshop.tree(other)?, &files.path)?.hash(&mut hasher);
+                }
+            }
+            keys.push(hasher.finish());
+        }
+        Ok(keys)
     }
 
     /// Returns what the key led to before, or makes it and remembers.
-    fn cached_or(
+    fn found_or_made(
+        &mut self,
+        key: Key,
+        below: &Arc<Solved>,
+        make: impl FnOnce(LayerWriter) -> Result<Written, SolveError>,
+    ) -> Result<Step<Solved>, SolveError> {
+        self.content = Some(key);
+        if let Some(layer) = self.cached(&key)? {
+            return Ok(Step::Made(below.with(layer)));
+        }
+        if self.effort == Effort::Find {
+            return Ok(Step::Wanting);
+        }
+        let held = match self.held.take().filter(|(locked, _)| *locked == key) {
+            Some((_, held)) => held,
+            None => match self.solver.take(self.id, &key)? {
+                Some(held) => held,
+                None => return Ok(Step::Later),
+            },
+        };
+        // Whoever had the lock a moment ago may have made it.
+        let layer = match self.cached(&key)? {
+            Some(layer) => layer,
+            None => self.made(&key, make)?,
+        };
+        drop(held);
+        Ok(Step::Made(below.with(layer)))
+    }
+
+    fn made(
         &mut self,
         key: &Key,
         make: impl FnOnce(LayerWriter) -> Result<Written, SolveError>,
     ) -> Result<Layer, SolveError> {
-        if let Some(layer) = self.cached(key)? {
-            return Ok(layer);
-        }
         self.cached = false;
         let workshop = self.workshop;
         workshop.progress.event(Event::Started { vertex: self.id, title: &self.vertex.title, why: None });
-        let (compression, definition) = (self.compression(), self.definition());
-        let last = match workshop.reuse {
-            Reuse::Allowed => workshop.cache.last(&definition)?,
-            Reuse::Forbidden => None,
+        let (compression, place) = (workshop.compression_of(self.vertex), self.place());
+        let last = match self.solver.is_fresh(self.id) {
+            false => workshop.cache.last(&place)?,
+            true => None,
         };
         let writer =
             LayerWriter::splicing(&*workshop.store, compression, workshop.threads.get(), last.as_ref())?;
@@ -204,7 +420,7 @@ impl Job<'_> {
             workshop.indexes.put(layer.diff_id, index)?;
         }
         if let Some(chunks) = chunks {
-            workshop.cache.put_last(&definition, &chunks, workshop.now)?;
+            workshop.cache.put_last(&place, &chunks, workshop.now)?;
             workshop.indexes.note_chunks(chunks);
         }
         self.remember(key, &layer)?;
@@ -214,16 +430,17 @@ impl Job<'_> {
 
     /// What the vertex is called in its Dockerfile, and for which context, whatever is in the files: where
     /// to look for a layer with most of its chunks in common. A wrong guess costs time only.
-    fn definition(&self) -> Key {
+    fn place(&self) -> Key {
         let context = self.workshop.contexts.get(&None).map(|context| context.root().as_os_str().as_bytes());
-        let mut hasher = KeyHasher::new("definition");
+        let mut hasher = KeyHasher::new("place");
         hasher.field("context", context.unwrap_or_default()).field("title", &self.vertex.title);
-        hasher.finish().compressed(self.compression())
+        hasher.finish().compressed(self.workshop.compression_of(self.vertex))
     }
 
     /// Returns a layer that the key led to before, compressed as it is wanted.
     fn cached(&mut self, key: &Key) -> Result<Option<Layer>, SolveError> {
-        let wanted = self.compression();
+        let workshop = self.workshop;
+        let wanted = workshop.compression_of(self.vertex);
         if let Some(layer) = self.recorded(&key.compressed(wanted))? {
             return Ok(Some(layer));
         }
@@ -232,7 +449,6 @@ impl Job<'_> {
             return Ok(Some(layer));
         }
         self.cached = false;
-        let workshop = self.workshop;
         let layer = layer.recompress(&*workshop.store, wanted, workshop.threads.get())?;
         self.remember(key, &layer)?;
         Ok(Some(layer))
@@ -241,7 +457,7 @@ impl Job<'_> {
     /// Returns the layer of a record whose blob is still there.
     fn recorded(&self, key: &Key) -> Result<Option<Layer>, SolveError> {
         let workshop = self.workshop;
-        if workshop.reuse == Reuse::Forbidden {
+        if self.solver.is_fresh(self.id) && !self.solver.was_made_now(key) {
             return Ok(None);
         }
         let Some(layer) = workshop.cache.get(key, workshop.now)? else { return Ok(None) };
@@ -253,16 +469,10 @@ impl Job<'_> {
     /// level counts too, or the digest of an image would depend on what was built before.
     fn remember(&self, key: &Key, layer: &Layer) -> Result<(), SolveError> {
         let workshop = self.workshop;
-        workshop.cache.put(key, layer, workshop.now)?;
-        workshop.cache.put(&key.compressed(self.compression()), layer, workshop.now)?;
-        Ok(())
-    }
-
-    /// Layers of stages that are never exported are not worth compressing.
-    fn compression(&self) -> Compression {
-        match self.vertex.exported {
-            true => self.workshop.compression,
-            false => Compression::None,
+        for key in [*key, key.compressed(workshop.compression_of(self.vertex))] {
+            workshop.cache.put(&key, layer, workshop.now)?;
+            self.solver.note_made(key);
         }
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@
 //! are joined with a separator collide as soon as a value holds it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use oxbox_layers::compress::Compression;
 
@@ -23,6 +24,11 @@ impl Key {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Returns its first half as 32 hexadecimal digits, for names of files.
+    pub fn name(&self) -> String {
+        self.to_string().chars().take(32).collect()
+    }
 }
 
 impl Key {
@@ -36,7 +42,27 @@ impl Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", blake3::Hash::from_bytes(self.0).to_hex())
+        write!(f, "{self}")
+    }
+}
+
+/// 64 lowercase hexadecimal digits.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+/// A text is no key.
+#[derive(Debug, thiserror::Error)]
+#[error("not 64 hexadecimal digits")]
+pub struct NotAKey;
+
+impl FromStr for Key {
+    type Err = NotAKey;
+
+    fn from_str(text: &str) -> Result<Self, NotAKey> {
+        Ok(Self(*blake3::Hash::from_hex(text).map_err(|_| NotAKey)?.as_bytes()))
     }
 }
 

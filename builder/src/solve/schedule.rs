@@ -1,12 +1,27 @@
-//! Order and parallelism: a vertex is made as soon as all that it names is made.
+//! Order and parallelism: what must be made for the targets is made, as soon as all that it needs is.
 //!
-//! A pool of plain threads; the first failure stops new work, and the threads that are in the middle of
-//! something see it through [`Cancel`]. Which vertex runs first never shows in a result.
+//! ```text
+//! look    every vertex, as soon as all that it names was looked at: what is it, is it known?
+//! make    what is wanted: the targets, and of what is wanted that
+//!           it stands on                      always: its layers are below
+//!           it reads otherwise                only if it cannot be had without
+//! ```
+//!
+//! What nobody wants is never made: a stage whose only reader is known needs no files. A pool of plain
+//! threads; looking comes before making, lower vertices before higher ones. The first failure stops new
+//! work, and the threads that are in the middle of something see it through [`Cancel`]. A vertex that
+//! another process is making is set aside for a moment and occupies no thread. Which vertex runs first
+//! never shows in a result.
 
 use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often somebody looks whether what another process makes is made: short beside any RUN, long
+/// beside the two system calls that a look costs.
+const LATER: Duration = Duration::from_millis(25);
 
 /// Says whether the work has become pointless.
 #[derive(Default)]
@@ -49,237 +64,294 @@ pub enum Stopped<E> {
     Cancelled,
 }
 
-/// Makes every vertex: `inputs[v]` lists what `v` needs, all of it earlier in the list.
+/// What a vertex names, all of it earlier in the list. One that names nothing is a source: it is always
+/// made, and nobody looks at it before.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// What it stands on first.
+    pub all: Vec<usize>,
+    /// How many of them are wanted as soon as it is.
+    pub always: usize,
+}
+
+/// What came of trying to make a vertex.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// Here it is.
+    Made(T),
+    /// All that it names must be made first.
+    Wanting,
+    /// Somebody else is making it.
+    Later,
+}
+
+/// Those who do the work. Called from many threads, never for one vertex from two at once.
+pub trait Work: Sync {
+    /// What a vertex is once it is made.
+    type Made: Send + Sync;
+    /// Why it cannot be.
+    type Error: Send;
+
+    /// Finds out about a vertex, once that was done for all that it names; sources were made instead.
+    /// Returns what of the latter is wanted at once if the vertex is, beyond what always is.
+    fn look(&self, vertex: usize) -> Result<Vec<usize>, Self::Error>;
+
+    /// Tries to make a vertex. `inputs` are all that it names; those that are always wanted are made, and
+    /// after [`Step::Wanting`] all are.
+    fn make(
+        &self,
+        vertex: usize,
+        inputs: &[Option<Arc<Self::Made>>],
+    ) -> Result<Step<Self::Made>, Self::Error>;
+}
+
+/// Makes the targets, and whatever that takes; the rest stays `None`.
 ///
-/// Blocks until all is made or, after a failure, until what was under way has ended.
-pub fn run<T, E, M>(
-    inputs: &[Vec<usize>],
+/// Blocks until that is done or, after a failure, until what was under way has ended.
+pub fn run<W: Work>(
+    inputs: &[Inputs],
+    targets: &[usize],
     jobs: NonZero<usize>,
     cancel: &Cancel<'_>,
-    make: M,
-) -> Result<Vec<Arc<T>>, Stopped<E>>
-where
-    T: Send + Sync,
-    E: Send,
-    M: Fn(usize, &[Arc<T>]) -> Result<T, E> + Sync,
-{
-    let state = Mutex::new(State::new(inputs));
-    let changed = Condvar::new();
+    work: &W,
+) -> Result<Vec<Option<Arc<W::Made>>>, Stopped<W::Error>> {
+    let pool = Pool { state: Mutex::new(State::new(inputs, targets)), changed: Condvar::new(), cancel, work };
     let workers = jobs.get().min(inputs.len().max(1));
     std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| work(inputs, &state, &changed, cancel, &make));
+        for _ in 1..workers {
+            scope.spawn(|| pool.work());
         }
+        pool.work();
     });
-    let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let state = pool.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     match state.failed {
         Some((vertex, error)) => Err(Stopped::Failed { vertex, error }),
-        None => state.made.into_iter().collect::<Option<_>>().ok_or(Stopped::Cancelled),
+        None if state.is_finished() => Ok(state.made),
+        None => Err(Stopped::Cancelled),
     }
 }
 
-struct State<T, E> {
+/// What can be done with a vertex; looking comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Task {
+    Look,
+    Make,
+}
+
+struct State<'i, T, E> {
+    inputs: &'i [Inputs],
+    /// Who names a vertex.
+    users: Vec<Vec<usize>>,
+    targets: &'i [usize],
+    stand: Vec<Stand>,
     made: Vec<Option<Arc<T>>>,
-    /// How many inputs of each vertex are not made yet.
-    missing: Vec<usize>,
     /// Lowest first, so that one job makes them in the order of the Dockerfile.
-    ready: BTreeSet<usize>,
-    unfinished: usize,
+    ready: BTreeSet<(Task, usize)>,
+    /// When to try again.
+    later: BTreeSet<(Instant, usize)>,
     failed: Option<(usize, E)>,
 }
 
-impl<T, E> State<T, E> {
-    fn new(inputs: &[Vec<usize>]) -> Self {
-        let missing: Vec<usize> = inputs.iter().map(Vec::len).collect();
-        let ready = (0..inputs.len()).filter(|&vertex| missing[vertex] == 0).collect();
-        let made = inputs.iter().map(|_| None).collect();
-        Self { made, missing, ready, unfinished: inputs.len(), failed: None }
-    }
+/// How far a vertex is.
+#[derive(Debug, Clone, Default)]
+struct Stand {
+    looked: bool,
+    wanted: bool,
+    /// Whether it cannot be had without all that it names.
+    wants_all: bool,
+    /// What is wanted along with it.
+    wants: Vec<usize>,
+    /// Whether somebody is at it, or it is put off.
+    taken: bool,
+}
 
-    fn finish(&mut self, vertex: usize, result: T, inputs: &[Vec<usize>]) {
-        self.made[vertex] = Some(Arc::new(result));
-        self.unfinished -= 1;
-        for (user, needs) in inputs.iter().enumerate().skip(vertex + 1) {
-            let times = needs.iter().filter(|&&need| need == vertex).count();
-            self.missing[user] -= times;
-            if times > 0 && self.missing[user] == 0 {
-                self.ready.insert(user);
+impl<'i, T, E> State<'i, T, E> {
+    fn new(inputs: &'i [Inputs], targets: &'i [usize]) -> Self {
+        let mut users = vec![Vec::new(); inputs.len()];
+        for (user, names) in inputs.iter().enumerate() {
+            for &name in &names.all {
+                users[name].push(user);
             }
         }
+        let made = inputs.iter().map(|_| None).collect();
+        let stand = vec![Stand::default(); inputs.len()];
+        let (ready, later) = (BTreeSet::new(), BTreeSet::new());
+        let mut state = Self { inputs, users, targets, stand, made, ready, later, failed: None };
+        for &target in targets {
+            state.want(target);
+        }
+        (0..inputs.len()).for_each(|vertex| state.consider(vertex));
+        state
+    }
+
+    fn is_finished(&self) -> bool {
+        self.targets.iter().all(|&target| self.made[target].is_some())
+    }
+
+    fn is_source(&self, vertex: usize) -> bool {
+        self.inputs[vertex].all.is_empty()
+    }
+
+    /// Notes that a vertex must be made. On a list: chains are as long as Dockerfiles.
+    fn want(&mut self, vertex: usize) {
+        let mut todo = vec![vertex];
+        while let Some(vertex) = todo.pop() {
+            if std::mem::replace(&mut self.stand[vertex].wanted, true) {
+                continue;
+            }
+            let Inputs { all, always } = &self.inputs[vertex];
+            todo.extend(&all[..*always]);
+            todo.extend(&self.stand[vertex].wants);
+            self.consider(vertex);
+        }
+    }
+
+    /// Lists a vertex if there is something to be done with it now.
+    fn consider(&mut self, vertex: usize) {
+        let (stand, Inputs { all, always }) = (&self.stand[vertex], &self.inputs[vertex]);
+        if stand.taken || self.made[vertex].is_some() {
+            return;
+        }
+        let task = if self.is_source(vertex) {
+            Task::Make
+        } else if !stand.looked {
+            if !all.iter().all(|&input| self.stand[input].looked) {
+                return;
+            }
+            Task::Look
+        } else {
+            let needed = if stand.wants_all { &all[..] } else { &all[..*always] };
+            if !stand.wanted || !needed.iter().all(|&input| self.made[input].is_some()) {
+                return;
+            }
+            Task::Make
+        };
+        self.ready.insert((task, vertex));
+    }
+
+    fn looked(&mut self, vertex: usize, wants: Vec<usize>) {
+        let stand = &mut self.stand[vertex];
+        (stand.looked, stand.taken) = (true, false);
+        if stand.wanted {
+            wants.iter().for_each(|&input| self.want(input));
+        }
+        self.stand[vertex].wants = wants;
+        self.consider(vertex);
+        self.consider_users(vertex);
+    }
+
+    fn made(&mut self, vertex: usize, step: Step<T>) {
+        let stand = &mut self.stand[vertex];
+        match step {
+            Step::Made(made) => {
+                // For a source, which nobody looks at.
+                (stand.looked, stand.taken) = (true, false);
+                self.made[vertex] = Some(Arc::new(made));
+                self.consider_users(vertex);
+            }
+            Step::Wanting => {
+                (stand.wants_all, stand.taken) = (true, false);
+                let inputs = self.inputs;
+                inputs[vertex].all.iter().for_each(|&input| self.want(input));
+                self.consider(vertex);
+            }
+            Step::Later => _ = self.later.insert((Instant::now() + LATER, vertex)),
+        }
+    }
+
+    fn consider_users(&mut self, vertex: usize) {
+        for at in 0..self.users[vertex].len() {
+            self.consider(self.users[vertex][at]);
+        }
+    }
+
+    fn take(&mut self) -> Option<(Task, usize)> {
+        while let Some((_, vertex)) = self.later.first().copied().filter(|(time, _)| *time <= Instant::now())
+        {
+            self.later.pop_first();
+            self.ready.insert((Task::Make, vertex));
+        }
+        let (task, vertex) = self.ready.pop_first()?;
+        self.stand[vertex].taken = true;
+        Some((task, vertex))
     }
 }
 
-fn work<T, E, M>(
-    inputs: &[Vec<usize>],
-    state: &Mutex<State<T, E>>,
-    changed: &Condvar,
-    cancel: &Cancel<'_>,
-    make: &M,
-) where
-    M: Fn(usize, &[Arc<T>]) -> Result<T, E>,
-{
-    // A panic in `make` unwinds through the scope; the state itself is never left half-changed.
-    let lock = || state.lock().unwrap_or_else(PoisonError::into_inner);
-    while let Some((vertex, needed)) = next(inputs, lock(), changed, cancel) {
-        let guard = Waker { cancel, changed, state };
-        let result = make(vertex, &needed);
-        std::mem::forget(guard);
-        let mut state = lock();
-        match result {
-            Ok(result) => state.finish(vertex, result, inputs),
-            Err(error) => {
-                // Noted before the others are told: what they fail with is only the echo.
-                state.failed.get_or_insert((vertex, error));
-                cancel.cancel();
-            }
-        }
-        changed.notify_all();
+struct Pool<'p, 'i, W: Work> {
+    state: Mutex<State<'i, W::Made, W::Error>>,
+    changed: Condvar,
+    cancel: &'p Cancel<'p>,
+    work: &'p W,
+}
+
+impl<'i, W: Work> Pool<'_, 'i, W> {
+    // A panic in the work unwinds through the scope; the state itself is never left half-changed.
+    fn lock(&self) -> MutexGuard<'_, State<'i, W::Made, W::Error>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    changed.notify_all();
+
+    fn work(&self) {
+        while let Some((task, vertex, inputs)) = self.next() {
+            let guard = Waker { pool: self };
+            let result = match task {
+                Task::Look => self.work.look(vertex).map(|wants| (Some(wants), None)),
+                Task::Make => self.work.make(vertex, &inputs).map(|step| (None, Some(step))),
+            };
+            std::mem::forget(guard);
+            let mut state = self.lock();
+            match result {
+                Ok((wants, step)) => {
+                    wants.into_iter().for_each(|wants| state.looked(vertex, wants));
+                    step.into_iter().for_each(|step| state.made(vertex, step));
+                }
+                Err(error) => {
+                    // Noted before the others are told: what they fail with is only the echo.
+                    state.failed.get_or_insert((vertex, error));
+                    self.cancel.cancel();
+                }
+            }
+            self.changed.notify_all();
+        }
+        self.changed.notify_all();
+    }
+
+    /// Waits for something to do; `None` when there is nothing left or no reason to go on.
+    #[expect(clippy::type_complexity, reason = "a task and what goes with it")]
+    fn next(&self) -> Option<(Task, usize, Vec<Option<Arc<W::Made>>>)> {
+        let mut state = self.lock();
+        loop {
+            if self.cancel.is_cancelled() || state.is_finished() {
+                return None;
+            }
+            if let Some((task, vertex)) = state.take() {
+                let inputs =
+                    state.inputs[vertex].all.iter().map(|&input| state.made[input].clone()).collect();
+                return Some((task, vertex, inputs));
+            }
+            state = match state.later.first() {
+                Some((time, _)) => {
+                    let left = time.saturating_duration_since(Instant::now());
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
 }
 
 /// Wakes the others if a vertex panics, so that the panic ends the build instead of hanging it.
-struct Waker<'a, S> {
-    cancel: &'a Cancel<'a>,
-    changed: &'a Condvar,
-    state: &'a Mutex<S>,
+struct Waker<'a, 'p, 'i, W: Work> {
+    pool: &'a Pool<'p, 'i, W>,
 }
 
-impl<S> Drop for Waker<'_, S> {
+impl<W: Work> Drop for Waker<'_, '_, '_, W> {
     fn drop(&mut self) {
         // Under the lock, or another thread could look just before and wait just after.
-        let _state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.cancel.cancel();
-        self.changed.notify_all();
-    }
-}
-
-/// Waits for something to make; `None` when there is nothing left or no reason to go on.
-fn next<T, E>(
-    inputs: &[Vec<usize>],
-    mut state: MutexGuard<'_, State<T, E>>,
-    changed: &Condvar,
-    cancel: &Cancel<'_>,
-) -> Option<(usize, Vec<Arc<T>>)> {
-    loop {
-        if cancel.is_cancelled() || state.unfinished == 0 {
-            return None;
-        }
-        if let Some(vertex) = state.ready.pop_first() {
-            let needed = inputs[vertex].iter().filter_map(|&need| state.made[need].clone()).collect();
-            return Some((vertex, needed));
-        }
-        state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let _state = self.pool.lock();
+        self.pool.cancel.cancel();
+        self.pool.changed.notify_all();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::num::NonZero;
-    use std::sync::{Barrier, Mutex};
-
-    use super::{Cancel, Stopped, run};
-
-    fn jobs(number: usize) -> NonZero<usize> {
-        NonZero::new(number).unwrap()
-    }
-
-    #[test]
-    fn every_vertex_gets_its_inputs_in_their_order() {
-        let inputs = vec![vec![], vec![], vec![1, 0], vec![2, 2]];
-        for number in [1, 4] {
-            let made = run(&inputs, jobs(number), &Cancel::default(), |vertex, needed| {
-                let below: Vec<String> =
-                    needed.iter().map(|text: &std::sync::Arc<String>| text.to_string()).collect();
-                Ok::<_, ()>(format!("{vertex}({})", below.join(",")))
-            });
-            assert_eq!(*made.unwrap()[3], "3(2(1(),0()),2(1(),0()))");
-        }
-    }
-
-    #[test]
-    fn vertices_that_do_not_need_each_other_are_made_at_once() {
-        // Two threads must meet at the barrier, or this never ends.
-        let barrier = Barrier::new(2);
-        let made =
-            run(&[vec![], vec![]], jobs(2), &Cancel::default(), |vertex, _: &[std::sync::Arc<usize>]| {
-                barrier.wait();
-                Ok::<_, ()>(vertex)
-            });
-        assert_eq!(made.unwrap().len(), 2);
-    }
-
-    #[test]
-    fn one_job_makes_them_in_the_order_of_the_list() {
-        let order = Mutex::new(Vec::new());
-        run(
-            &[vec![], vec![], vec![0], vec![]],
-            jobs(1),
-            &Cancel::default(),
-            |vertex, _: &[std::sync::Arc<()>]| {
-                order.lock().unwrap().push(vertex);
-                Ok::<_, ()>(())
-            },
-        )
-        .unwrap();
-        assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3]);
-    }
-
-    #[test]
-    fn after_a_failure_nothing_new_is_started() {
-        let started = Mutex::new(Vec::new());
-        let result = run(
-            &[vec![], vec![0], vec![]],
-            jobs(1),
-            &Cancel::default(),
-            |vertex, _: &[std::sync::Arc<()>]| {
-                started.lock().unwrap().push(vertex);
-                if vertex == 0 { Err("broken") } else { Ok(()) }
-            },
-        );
-        assert_eq!(result.unwrap_err(), Stopped::Failed { vertex: 0, error: "broken" });
-        assert_eq!(*started.lock().unwrap(), [0]);
-    }
-
-    #[test]
-    fn the_first_failure_is_reported_and_not_its_echo() {
-        let told = std::sync::Condvar::new();
-        let given_up = Mutex::new(false);
-        let cancel = Cancel::and_then(|| {
-            *given_up.lock().unwrap() = true;
-            told.notify_all();
-        });
-        let result = run(&[vec![], vec![]], jobs(2), &cancel, |vertex, _: &[std::sync::Arc<()>]| {
-            if vertex == 1 {
-                return Err("cause");
-            }
-            let guard = told.wait_while(given_up.lock().unwrap(), |given_up| !*given_up);
-            drop(guard);
-            Err::<(), _>("echo")
-        });
-        assert_eq!(result.unwrap_err(), Stopped::Failed { vertex: 1, error: "cause" });
-    }
-
-    #[test]
-    fn a_cancelled_run_says_so() {
-        let cancel = Cancel::default();
-        cancel.cancel();
-        let result = run(&[vec![]], jobs(1), &cancel, |_, _: &[std::sync::Arc<()>]| Ok::<_, ()>(()));
-        assert_eq!(result.unwrap_err(), Stopped::Cancelled);
-    }
-
-    #[test]
-    #[should_panic(expected = "a scoped thread panicked")]
-    fn a_panic_ends_the_run_instead_of_hanging_it() {
-        let _ = run(&[vec![], vec![0]], jobs(2), &Cancel::default(), |vertex, _: &[std::sync::Arc<()>]| {
-            assert_ne!(vertex, 0, "on purpose");
-            Ok::<_, ()>(())
-        });
-    }
-
-    #[test]
-    fn nothing_to_make_is_made_at_once() {
-        let made = run(&[], jobs(3), &Cancel::default(), |_, _: &[std::sync::Arc<()>]| Ok::<_, ()>(()));
-        assert!(made.unwrap().is_empty());
-    }
-}
+mod tests;

@@ -1,38 +1,29 @@
-//! Makes one vertex: looks its key up, or does what its operation says.
+//! What a solver works with, and what comes out: a vertex as layers.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::{Image, ImageError};
 use oxbox_layers::layer::{Layer, LayerError};
+use oxbox_layers::oci::ChainId;
 use oxbox_layers::stack::Stack;
 use oxbox_layers::store::{BlobStore, StoreError};
 
-use super::job::Job;
-use super::{Cache, CacheError, Indexes, IndexesError};
-use crate::context::{Directory, LayerTree};
+use super::lock::LockError;
+use super::{Cache, CacheError, Indexes, IndexesError, Locks, Reuse};
+use crate::context::{Directory, LayerTree, Look};
 use crate::exec::Interrupt;
 use crate::op::copy::{CopyError, Names, Owner};
 use crate::op::run::RunError;
-use crate::plan::graph::{self, Op, Vertex, VertexId};
-use crate::progress::{Event, Progress};
+use crate::plan::graph;
+use crate::progress::Progress;
 use crate::snapshot::{Known, Snapshotter};
 
 /// `/etc/passwd` and `/etc/group` beyond this are not looked into.
 const MAX_NAMES_BYTES: u64 = 8 << 20;
-
-/// Whether what was made before is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reuse {
-    /// It is.
-    Allowed,
-    /// Everything is made again, and remembered.
-    Forbidden,
-}
 
 /// All that a solver works with.
 pub struct Workshop<'a> {
@@ -56,6 +47,8 @@ pub struct Workshop<'a> {
     pub epoch: i64,
     /// Whether the cache answers.
     pub reuse: Reuse,
+    /// One maker for each key.
+    pub locks: Locks,
     /// The time now, for what the cache notes.
     pub now: i64,
     /// Ends commands when the build is given up.
@@ -68,6 +61,8 @@ pub struct Workshop<'a> {
 pub struct Solved {
     /// The filesystem, bottom first.
     pub layers: Arc<Vec<Layer>>,
+    /// What they are together; `None` of none.
+    pub chain_id: Option<ChainId>,
     /// Whether its own layer is the last of them.
     pub has_own_layer: bool,
     stack: OnceLock<Arc<Stack>>,
@@ -87,6 +82,8 @@ pub enum SolveError {
     Indexes(#[from] IndexesError),
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error("the build was interrupted")]
     Interrupted,
     #[error("{title} cannot be made yet")]
@@ -100,45 +97,16 @@ pub enum SolveError {
 }
 
 impl Workshop<'_> {
-    /// Makes one vertex; `inputs` are those of [`Op::inputs`], in that order.
-    pub fn make(&self, id: VertexId, vertex: &Vertex, inputs: &[Arc<Solved>]) -> Result<Solved, SolveError> {
-        if self.interrupt.is_sent() {
-            return Err(SolveError::Interrupted);
-        }
-        let began = Instant::now();
-        let title = vertex.title.as_str();
-        self.progress.event(Event::Looking { vertex: id, title });
-        // What a stage stands on is neither made nor remembered here.
-        let is_base = matches!(vertex.op, Op::Scratch | Op::Image(_) | Op::Merge(_));
-        let mut job = Job { workshop: self, id, vertex, cached: !is_base };
-        let solved = match &vertex.op {
-            Op::Scratch => Ok(Solved::of(Vec::new())),
-            Op::Image(image) => self.image(image),
-            Op::Merge(_) => Ok(inputs[0].on_top(&inputs[1])),
-            Op::Git(_) | Op::Http(_) | Op::Local(_) => {
-                Err(SolveError::NotSupported { title: title.to_owned() })
-            }
-            Op::Workdir(workdir) => job.workdir(workdir, &inputs[0]),
-            Op::Copy(copy) => job.copy(copy, inputs),
-            Op::Run(run) if !run.mounts.is_empty() || run.security == graph::Security::Insecure => {
-                Err(SolveError::NotSupported { title: title.to_owned() })
-            }
-            Op::Run(run) => job.run(run, &inputs[0]),
-        };
-        let elapsed = began.elapsed();
-        self.progress.event(match &solved {
-            Ok(made) if job.cached => Event::Cached { vertex: id, title, layer: made.own_layer() },
-            Ok(made) => Event::Done { vertex: id, title, elapsed, layer: made.own_layer() },
-            Err(_) if self.interrupt.is_sent() => Event::Cancelled { vertex: id, title },
-            Err(error) => Event::Failed { vertex: id, title, elapsed, error },
-        });
-        solved
-    }
-
-    fn image(&self, image: &graph::Image) -> Result<Solved, SolveError> {
+    pub(super) fn image(&self, image: &graph::Image) -> Result<Solved, SolveError> {
         let loaded = Image::load(&*self.store, &image.manifest)
             .map_err(|source| SolveError::Image { name: image.name.clone(), source })?;
         Ok(Solved::of(loaded.layers))
+    }
+
+    /// Looks at a context as it is now.
+    pub(super) fn context(&self, name: &Option<String>) -> Result<Arc<Look>, SolveError> {
+        let context = self.contexts.get(name).map(|context| Arc::new(context.look()));
+        context.ok_or_else(|| SolveError::NoContext { name: name.clone().unwrap_or_default() })
     }
 
     pub(super) fn tree(&self, solved: &Solved) -> Result<LayerTree, SolveError> {
@@ -189,22 +157,33 @@ impl Solved {
     }
 
     pub(super) fn unchanged(&self) -> Self {
-        Self { layers: Arc::clone(&self.layers), has_own_layer: false, stack: self.stack.clone() }
+        let (layers, stack) = (Arc::clone(&self.layers), self.stack.clone());
+        Self { layers, chain_id: self.chain_id, has_own_layer: false, stack }
     }
 
-    fn of(layers: Vec<Layer>) -> Self {
-        Self { layers: Arc::new(layers), has_own_layer: false, stack: OnceLock::new() }
+    pub(super) fn of(layers: Vec<Layer>) -> Self {
+        let chain_id = layers.iter().fold(None, |below, layer| Some(then(below, layer)));
+        Self { layers: Arc::new(layers), chain_id, has_own_layer: false, stack: OnceLock::new() }
     }
 
     /// Puts the layers of a vertex that stands on nothing on top.
-    fn on_top(&self, above: &Self) -> Self {
-        let layers = self.layers.iter().chain(&*above.layers).cloned().collect();
-        Self { layers: Arc::new(layers), has_own_layer: above.has_own_layer, stack: OnceLock::new() }
+    pub(super) fn on_top(&self, above: &Self) -> Self {
+        let mut solved = above.layers.iter().fold(self.unchanged(), |below, layer| below.with(layer.clone()));
+        solved.has_own_layer = above.has_own_layer;
+        solved
     }
 
     pub(super) fn with(&self, layer: Layer) -> Self {
-        let mut layers = (*self.layers).clone();
-        layers.push(layer);
-        Self { layers: Arc::new(layers), has_own_layer: true, stack: OnceLock::new() }
+        let chain_id = Some(then(self.chain_id, &layer));
+        let layers = self.layers.iter().cloned().chain([layer]).collect();
+        Self { layers: Arc::new(layers), chain_id, has_own_layer: true, stack: OnceLock::new() }
+    }
+}
+
+/// Returns what a stack is with one more layer.
+pub(super) fn then(below: Option<ChainId>, layer: &Layer) -> ChainId {
+    match below {
+        Some(below) => below.then(&layer.diff_id),
+        None => ChainId(layer.diff_id.0),
     }
 }

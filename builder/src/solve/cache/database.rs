@@ -1,36 +1,41 @@
 //! The file that the cache is in: its tables, how it is opened, and what becomes of one that is damaged.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
+use super::{chunks, derivations, records, usage};
 
 /// Changes whenever the tables do; another version's file is emptied, since it can be rebuilt.
-const SCHEMA_VERSION: i32 = 4;
+const SCHEMA_VERSION: i32 = 5;
 
-const SCHEMA: &str = "
-    DROP TABLE IF EXISTS record;
-    CREATE TABLE record (
-        key BLOB PRIMARY KEY, diff_id TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
-        media_type TEXT NOT NULL, seal BLOB NOT NULL,
-        used INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX record_used ON record (used);
-    DROP TABLE IF EXISTS last;
-    CREATE TABLE last (definition BLOB PRIMARY KEY, chunks BLOB NOT NULL, used INTEGER NOT NULL);
-    DROP TABLE IF EXISTS layer;
-    CREATE TABLE layer (
-        digest TEXT PRIMARY KEY, title TEXT NOT NULL, made INTEGER NOT NULL, uses INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    DROP TABLE IF EXISTS snapshot;
-    CREATE TABLE snapshot (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;";
+/// The tables of each room.
+const SCHEMAS: [&str; 4] = [records::SCHEMA, derivations::SCHEMA, chunks::SCHEMA, usage::SCHEMA];
 
 /// How long another process may hold the database. Transactions here take microseconds, so that only a
 /// machine in trouble comes near.
 const BUSY: Duration = Duration::from_secs(30);
 
+/// Between two attempts to open a file that somebody else is making.
+const AGAIN: Duration = Duration::from_millis(2);
+
+/// Opens the file, making it if it is not there.
+///
+/// SQLite does not wait for whoever turns a new file into one with a WAL at the same moment, whatever the
+/// timeout says: it could not tell that from a deadlock.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    prepare(Connection::open(path)?)
+    let began = Instant::now();
+    loop {
+        match Connection::open(path).and_then(prepare) {
+            Err(error) if is_busy(&error) && began.elapsed() < BUSY => std::thread::sleep(AGAIN),
+            result => return result,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 /// Makes a database that goes with this process.
@@ -51,7 +56,7 @@ fn prepare(connection: Connection) -> rusqlite::Result<Connection> {
         // Looked at again under the lock: somebody else may be making the tables right now.
         let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
         if !is_current()? {
-            transaction.execute_batch(SCHEMA)?;
+            SCHEMAS.iter().try_for_each(|schema| transaction.execute_batch(schema))?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         transaction.commit()?;

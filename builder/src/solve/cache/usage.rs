@@ -9,6 +9,14 @@ use rusqlite::{Connection, params};
 
 use super::{Cache, CacheError};
 
+pub(super) const SCHEMA: &str = "
+    DROP TABLE IF EXISTS layer;
+    CREATE TABLE layer (
+        digest TEXT PRIMARY KEY, title TEXT NOT NULL, made INTEGER NOT NULL, uses INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    DROP TABLE IF EXISTS snapshot;
+    CREATE TABLE snapshot (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;";
+
 /// A layer that some keys led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {

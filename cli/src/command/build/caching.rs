@@ -11,6 +11,9 @@ pub(super) struct Caching {
     /// Make everything again.
     #[arg(long)]
     no_cache: bool,
+    /// Make what these stages do again.
+    #[arg(long, value_name = "STAGE[,STAGE]", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
     /// How many instructions may be made at once [default: the number of processors]
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZero<usize>>,
@@ -18,7 +21,13 @@ pub(super) struct Caching {
 
 impl Caching {
     pub(super) fn reuse(&self) -> Reuse {
-        if self.no_cache { Reuse::Forbidden } else { Reuse::Allowed }
+        if self.no_cache {
+            return Reuse::Forbidden;
+        }
+        match self.no_cache_filter.as_slice() {
+            [] => Reuse::Allowed,
+            stages => Reuse::Except(stages.iter().cloned().collect()),
+        }
     }
 
     pub(super) fn jobs(&self) -> NonZero<usize> {

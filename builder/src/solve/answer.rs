@@ -1,0 +1,411 @@
+//! A whole graph: every vertex is defined and looked up, and what is wanted and not found is made.
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use oxbox_layers::layer::Layer;
+use oxbox_layers::oci::ChainId;
+
+use super::cache::{Derivation, Seen};
+use super::define::Defined;
+use super::job::Job;
+use super::lock::Held;
+use super::schedule::{self, Cancel, Inputs, Step, Stopped, Work};
+use super::solver::{SolveError, Solved, Workshop, then};
+use super::{Key, KeyHasher};
+use crate::plan::graph::{Graph, Op, Security, Vertex, VertexId};
+use crate::progress::Event;
+
+/// What is to be solved, and how.
+pub struct Asked<'a> {
+    /// All that may be made.
+    pub graph: &'a Graph,
+    /// What must come out.
+    pub targets: Vec<VertexId>,
+    /// Which vertices must be made again even if they are known.
+    pub fresh: Vec<bool>,
+    /// How many are made at once.
+    pub jobs: NonZero<usize>,
+}
+
+/// Makes or finds the targets. Of what none of them needed nothing is returned but an empty stack.
+pub fn solve(
+    workshop: &Workshop<'_>,
+    asked: &Asked<'_>,
+    cancel: &Cancel<'_>,
+) -> Result<Vec<Arc<Solved>>, Stopped<SolveError>> {
+    let inputs: Vec<Inputs> = asked.graph.vertices.iter().map(inputs).collect();
+    let targets: Vec<usize> = asked.targets.iter().map(|target| target.0).collect();
+    let mut made_now = HashSet::new();
+    for trust in [Trust::Notes, Trust::Nothing] {
+        let solver = Solver::new(workshop, asked, trust, made_now);
+        let made = schedule::run(&inputs, &targets, asked.jobs, cancel, &solver)?;
+        if solver.is_settled(&made) || trust == Trust::Nothing {
+            return Ok(solver.finish(made));
+        }
+        made_now = std::mem::take(&mut *solver.made_now.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+    unreachable!("because the second attempt returns")
+}
+
+/// What is below is always wanted, and so are both halves of a merge.
+fn inputs(vertex: &Vertex) -> Inputs {
+    let all: Vec<usize> = vertex.op.inputs().iter().map(|input| input.0).collect();
+    let always = if matches!(vertex.op, Op::Merge(_)) { all.len() } else { all.len().min(1) };
+    Inputs { all, always }
+}
+
+/// How far an input that was not made is believed to be what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// As far as notes do not say otherwise.
+    Notes,
+    /// Not at all: its layers are here, or it is made.
+    Nothing,
+}
+
+/// One attempt at a graph.
+pub(super) struct Solver<'a> {
+    pub(super) workshop: &'a Workshop<'a>,
+    graph: &'a Graph,
+    fresh: &'a [bool],
+    trust: Trust,
+    looked: Vec<OnceLock<Looked>>,
+    /// What steps read of contexts, as long as they are not made.
+    defined: Mutex<HashMap<usize, Defined>>,
+    /// What this process made: it counts even where nothing older does.
+    made_now: Mutex<HashSet<Key>>,
+    /// Vertices that somebody else is making, and under which key.
+    waiting: Mutex<HashMap<usize, Key>>,
+    /// Inputs that were taken for something without being made.
+    assumed: Mutex<Vec<(usize, Option<ChainId>)>>,
+}
+
+/// What is known of a vertex before it is made.
+pub(super) struct Looked {
+    pub(super) definition: Key,
+    pub(super) derivation: Option<Derivation>,
+    pub(super) outlook: Outlook,
+}
+
+/// What a vertex will be, going by notes.
+#[derive(Clone)]
+pub(super) enum Outlook {
+    /// These layers.
+    Known(Arc<Outline>),
+    /// There is no note, and nothing to say that it changed.
+    Unknown,
+    /// It must be waited for.
+    Pending,
+}
+
+/// A stack of layers as a list from the top.
+pub(super) struct Outline {
+    below: Option<Arc<Self>>,
+    own: Vec<Layer>,
+    pub(super) chain_id: Option<ChainId>,
+}
+
+impl Outline {
+    fn with(below: Option<&Arc<Self>>, own: Vec<Layer>) -> Arc<Self> {
+        let chain_id = below.and_then(|below| below.chain_id);
+        let chain_id = own.iter().fold(chain_id, |below, layer| Some(then(below, layer)));
+        Arc::new(Self { below: below.cloned(), own, chain_id })
+    }
+
+    fn layers(&self) -> Vec<Layer> {
+        let mut layers: Vec<Layer> = Vec::new();
+        let mut next = Some(self);
+        while let Some(outline) = next {
+            layers.extend(outline.own.iter().rev().cloned());
+            next = outline.below.as_deref();
+        }
+        layers.reverse();
+        layers
+    }
+}
+
+impl<'a> Solver<'a> {
+    fn new(workshop: &'a Workshop<'a>, asked: &'a Asked<'a>, trust: Trust, made_now: HashSet<Key>) -> Self {
+        Self {
+            workshop,
+            graph: asked.graph,
+            fresh: &asked.fresh,
+            trust,
+            looked: asked.graph.vertices.iter().map(|_| OnceLock::new()).collect(),
+            defined: Mutex::default(),
+            made_now: Mutex::new(made_now),
+            waiting: Mutex::default(),
+            assumed: Mutex::default(),
+        }
+    }
+
+    pub(super) fn looked(&self, vertex: usize) -> &Looked {
+        self.looked[vertex].get().expect("because inputs are looked at first")
+    }
+
+    pub(super) fn input(&self, of: VertexId, at: usize) -> &Looked {
+        self.looked(self.graph.vertices[of.0].op.inputs()[at].0)
+    }
+
+    pub(super) fn is_fresh(&self, vertex: VertexId) -> bool {
+        self.fresh[vertex.0]
+    }
+
+    pub(super) fn was_made_now(&self, key: &Key) -> bool {
+        self.made_now.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    pub(super) fn note_made(&self, key: Key) {
+        self.made_now.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+    }
+
+    /// Returns how a vertex is defined by what is there now. Contexts are read again if that was long ago.
+    pub(super) fn defined(&self, vertex: VertexId) -> Result<Defined, SolveError> {
+        let known = self.defined.lock().unwrap_or_else(PoisonError::into_inner).get(&vertex.0).cloned();
+        match known {
+            Some(defined) if defined.holds() => Ok(defined),
+            _ => {
+                let defined = self.define(vertex.0)?;
+                self.remember(vertex.0, defined.clone());
+                Ok(defined)
+            }
+        }
+    }
+
+    fn define(&self, at: usize) -> Result<Defined, SolveError> {
+        let op = &self.graph.vertices[at].op;
+        let inputs: Vec<Key> = op.inputs().iter().map(|input| self.looked(input.0).definition).collect();
+        self.workshop.define(op, &inputs)
+    }
+
+    fn remember(&self, at: usize, defined: Defined) {
+        self.defined.lock().unwrap_or_else(PoisonError::into_inner).insert(at, defined);
+    }
+
+    /// Takes the lock of a key. `None` if somebody else has it: the vertex has its turn again soon.
+    pub(super) fn take(&self, vertex: VertexId, key: &Key) -> Result<Option<Held>, SolveError> {
+        let lock = match self.is_fresh(vertex) {
+            // What another process makes is not what was asked for here.
+            true => KeyHasher::new("own").field("key", key.as_bytes()).field("process", self.own()).finish(),
+            false => *key,
+        };
+        let held = self.workshop.locks.try_take(&lock)?;
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = match &held {
+            Some(_) => {
+                waiting.remove(&vertex.0);
+                false
+            }
+            None => waiting.insert(vertex.0, *key).is_none(),
+        };
+        drop(waiting);
+        if is_news {
+            let title = self.graph.vertices[vertex.0].title.as_str();
+            self.workshop.progress.event(Event::Started { vertex, title, why: None });
+            let line = b"waiting for another build, which makes the same";
+            self.workshop.progress.event(Event::Output { vertex, line });
+        }
+        Ok(held)
+    }
+
+    /// What tells this solver from that of any other process and thread that lives.
+    fn own(&self) -> String {
+        format!("{} {:p}", std::process::id(), std::ptr::from_ref(self.workshop))
+    }
+
+    /// Returns an input that was not made, as layers that may not be here, if it is known.
+    pub(super) fn outlined(&self, of: VertexId, at: usize) -> Option<Arc<Solved>> {
+        match &self.input(of, at).outlook {
+            Outlook::Known(outline) => Some(Arc::new(Solved::of(outline.layers()))),
+            Outlook::Unknown | Outlook::Pending => None,
+        }
+    }
+
+    /// Whether an input may be taken for what notes say although it was not made.
+    pub(super) fn may_assume(&self, of: VertexId, at: usize) -> Result<bool, SolveError> {
+        match (&self.input(of, at).outlook, self.trust) {
+            (Outlook::Pending, _) => Ok(false),
+            (_, Trust::Notes) => Ok(true),
+            (Outlook::Unknown, Trust::Nothing) => Ok(false),
+            (Outlook::Known(outline), Trust::Nothing) => {
+                for layer in outline.layers() {
+                    let digest = &layer.descriptor.digest;
+                    if self.workshop.store.stat(digest)? != Some(layer.descriptor.size) {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Notes what an input was taken for.
+    pub(super) fn assume(&self, of: VertexId, at: usize, chain_id: Option<ChainId>) {
+        let input = self.graph.vertices[of.0].op.inputs()[at].0;
+        self.assumed.lock().unwrap_or_else(PoisonError::into_inner).push((input, chain_id));
+    }
+
+    /// Whether everything that was made is what it had been taken for.
+    fn is_settled(&self, made: &[Option<Arc<Solved>>]) -> bool {
+        let assumed = self.assumed.lock().unwrap_or_else(PoisonError::into_inner);
+        assumed
+            .iter()
+            .all(|(input, chain_id)| made[*input].as_ref().is_none_or(|made| made.chain_id == *chain_id))
+    }
+
+    /// Tells of what was not needed that it was not.
+    fn finish(&self, made: Vec<Option<Arc<Solved>>>) -> Vec<Arc<Solved>> {
+        let vertices = self.graph.vertices.iter().enumerate();
+        let done = vertices.zip(made).map(|((at, vertex), made)| {
+            made.unwrap_or_else(|| {
+                let title = vertex.title.as_str();
+                self.workshop.progress.event(Event::Cached { vertex: VertexId(at), title, layer: None });
+                Arc::new(Solved::of(Vec::new()))
+            })
+        });
+        done.collect()
+    }
+
+    /// Says what a vertex will be, going by notes.
+    fn outlook(&self, vertex: usize, derivation: Option<&Derivation>) -> Result<Outlook, SolveError> {
+        let op = &self.graph.vertices[vertex].op;
+        let inputs: Vec<&Outlook> = op.inputs().iter().map(|input| &self.looked(input.0).outlook).collect();
+        if self.fresh[vertex] || inputs.iter().any(|outlook| matches!(outlook, Outlook::Pending)) {
+            return Ok(Outlook::Pending);
+        }
+        let Outlook::Known(below) = inputs[0] else { return Ok(Outlook::Unknown) };
+        if matches!(op, Op::Merge(_)) {
+            return Ok(match inputs[1] {
+                Outlook::Known(above) => Outlook::Known(Outline::with(Some(below), above.layers())),
+                _ => Outlook::Unknown,
+            });
+        }
+        let Some(derivation) = derivation else { return Ok(Outlook::Unknown) };
+        let differs = |(seen, outlook): (&Seen, &&Outlook)| match (seen, outlook) {
+            (Seen::Stack(then), Outlook::Known(now)) => *then != now.chain_id,
+            _ => false,
+        };
+        if derivation.below != below.chain_id || derivation.others.iter().zip(&inputs[1..]).any(differs) {
+            return Ok(Outlook::Pending);
+        }
+        let Some(content) = &derivation.content else { return Ok(Outlook::Known(Arc::clone(below))) };
+        let vertex = &self.graph.vertices[vertex];
+        let layer = self.workshop.noted(content, vertex)?;
+        Ok(layer.map_or(Outlook::Unknown, |layer| Outlook::Known(Outline::with(Some(below), vec![layer]))))
+    }
+
+    fn try_look(&self, at: usize) -> Result<Vec<usize>, SolveError> {
+        let inputs = self.graph.vertices[at].op.inputs();
+        let defined = self.define(at)?;
+        let derivation = self.workshop.cache.derivation(&defined.key, self.workshop.now)?;
+        let outlook = self.outlook(at, derivation.as_ref())?;
+        let wants = match outlook {
+            Outlook::Known(_) => Vec::new(),
+            _ => {
+                self.remember(at, defined.clone());
+                // What can be found without them will be looked for first.
+                let is_known = |input: &usize| matches!(self.looked(*input).outlook, Outlook::Known(_));
+                inputs.iter().map(|input| input.0).filter(|input| !is_known(input)).collect()
+            }
+        };
+        let looked = Looked { definition: defined.key, derivation, outlook };
+        let _ = self.looked[at].set(looked);
+        Ok(wants)
+    }
+
+    /// Makes what names nothing.
+    fn source(&self, at: usize) -> Result<Solved, SolveError> {
+        let vertex = &self.graph.vertices[at];
+        let solved = match &vertex.op {
+            Op::Scratch => Solved::of(Vec::new()),
+            Op::Image(image) => self.workshop.image(image)?,
+            _ => return Err(SolveError::NotSupported { title: vertex.title.clone() }),
+        };
+        let chain_id = solved.chain_id.map(|chain_id| chain_id.to_string());
+        let definition = KeyHasher::new("source").field("chain", chain_id.unwrap_or_default()).finish();
+        let outlook = Outlook::Known(Outline::with(None, solved.layers.to_vec()));
+        let _ = self.looked[at].set(Looked { definition, derivation: None, outlook });
+        Ok(solved)
+    }
+
+    /// Whatever it failed with, a signal that came before is why.
+    fn cause(&self, error: SolveError) -> SolveError {
+        if self.workshop.interrupt.is_sent() { SolveError::Interrupted } else { error }
+    }
+
+    /// Tells how it went with a vertex.
+    fn tell(&self, at: usize, began: Instant, result: Result<(bool, &Solved), &SolveError>) {
+        let (vertex, title) = (VertexId(at), self.graph.vertices[at].title.as_str());
+        let elapsed = began.elapsed();
+        self.workshop.progress.event(match result {
+            Ok((true, made)) => Event::Cached { vertex, title, layer: made.own_layer() },
+            Ok((false, made)) => Event::Done { vertex, title, elapsed, layer: made.own_layer() },
+            Err(_) if self.workshop.interrupt.is_sent() => Event::Cancelled { vertex, title },
+            Err(error) => Event::Failed { vertex, title, elapsed, error },
+        });
+    }
+}
+
+impl Drop for Solver<'_> {
+    fn drop(&mut self) {
+        // From the end: each outline still has its owner when the one on top of it goes, or dropping the
+        // last would recurse through a whole Dockerfile.
+        while self.looked.pop().is_some() {}
+    }
+}
+
+impl Work for Solver<'_> {
+    type Made = Solved;
+    type Error = SolveError;
+
+    fn look(&self, at: usize) -> Result<Vec<usize>, SolveError> {
+        if self.workshop.interrupt.is_sent() {
+            return Err(SolveError::Interrupted);
+        }
+        let began = Instant::now();
+        self.try_look(at)
+            .inspect_err(|error| self.tell(at, began, Err(error)))
+            .map_err(|error| self.cause(error))
+    }
+
+    fn make(&self, at: usize, inputs: &[Option<Arc<Solved>>]) -> Result<Step<Solved>, SolveError> {
+        if self.workshop.interrupt.is_sent() {
+            return Err(SolveError::Interrupted);
+        }
+        let began = Instant::now();
+        let (id, vertex) = (VertexId(at), &self.graph.vertices[at]);
+        let waited_for = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get(&at).copied();
+        let held = match waited_for {
+            Some(key) => match self.take(id, &key)? {
+                Some(held) => Some((key, held)),
+                None => return Ok(Step::Later),
+            },
+            None => None,
+        };
+        self.workshop.progress.event(Event::Looking { vertex: id, title: &vertex.title });
+        // What a stage stands on is neither made nor remembered here.
+        let (made, cached) = match (&vertex.op, inputs) {
+            (Op::Run(run), _) if !run.mounts.is_empty() || run.security == Security::Insecure => {
+                (Err(SolveError::NotSupported { title: vertex.title.clone() }), false)
+            }
+            (_, []) => (self.source(at).map(Step::Made), false),
+            (Op::Merge(_), [Some(below), Some(above)]) => (Ok(Step::Made(below.on_top(above))), false),
+            _ => {
+                let mut job = Job::new(self, id, vertex, held);
+                (job.attempt(inputs), job.cached)
+            }
+        };
+        match &made {
+            Ok(Step::Made(solved)) => {
+                self.defined.lock().unwrap_or_else(PoisonError::into_inner).remove(&at);
+                self.tell(at, began, Ok((cached, solved)));
+            }
+            Ok(Step::Wanting | Step::Later) => {}
+            Err(error) => self.tell(at, began, Err(error)),
+        }
+        made.map_err(|error| self.cause(error))
+    }
+}

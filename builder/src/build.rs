@@ -24,10 +24,11 @@ use crate::lint::{self, Checked, Rule};
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
 use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
+use crate::solve::explain;
 use crate::solve::schedule::Stopped;
 use crate::solve::{
-    self, Asked, Cache, CacheError, Cancel, Indexes, IndexesError, LockError, Locks, Reuse, SolveError,
-    Solved, Workshop,
+    self, Answered, Asked, Cache, CacheError, Cancel, Explanation, Indexes, IndexesError, Key, LockError,
+    Locks, Reuse, SolveError, Solved, Workshop,
 };
 
 /// The latest time that a new layer carries unless told otherwise: 1980-01-01, the earliest that every
@@ -143,18 +144,25 @@ pub fn build(
     let store = Arc::new(Lazy::new(Arc::clone(&request.store), Arc::clone(fetch)));
     let plan = read_plan(&definition, request, &store, fetch, progress)?;
     let file = definition.path.clone();
-    let fresh = fresh(&definition, &plan.graph, request, progress);
+    let (fresh, places) = fresh(&definition, &plan.graph, request, progress);
     let (epoch, created) = request.times.of(&plan, jiff::Timestamp::now().as_second());
     let workshop = workshop(request, store, (definition.ignore, epoch), progress, interrupt)?;
-    let solved = solve(&plan, request, fresh, &workshop, &file);
+    let targets = plan.results.iter().map(|result| result.vertex).collect();
+    let asked = Asked { graph: &plan.graph, targets, fresh, places, jobs: request.jobs };
+    let answered = solve(&asked, &workshop, &file);
     // Also of a build that failed: it is the next one that is waited for.
     workshop.contexts.values().for_each(|context| context.remember());
-    let solved = solved?;
+    let Answered { solved, told } = answered?;
     if interrupt.is_sent() {
         return Err(BuildError::Interrupted);
     }
     let images = write(&workshop, &plan, &solved, (request, created))
         .map_err(|source| BuildError::Export { source })?;
+    let explanation = Explanation { dockerfile: file.display().to_string(), steps: told };
+    if let Some(first) = images.first() {
+        explanation.remember(&first.manifest.digest.to_string(), &workshop.cache, workshop.now)?;
+    }
+    progress.event(Event::Explained { explanation: &explanation });
     if let Some(first) = images.first().filter(|_| !request.names.is_empty()) {
         request.store.update(|entries| {
             for name in &request.names {
@@ -326,36 +334,31 @@ fn open_cache(state: &Path, progress: &dyn Progress) -> Result<Cache, CacheError
     })
 }
 
-/// Returns which vertices must be made again, and warns of stages that are named and not there.
-fn fresh(definition: &Definition, graph: &Graph, request: &Request, progress: &dyn Progress) -> Vec<bool> {
+/// Returns which vertices must be made again, and what is the place of each. Warns of stages that are
+/// named and not there.
+fn fresh(
+    definition: &Definition,
+    graph: &Graph,
+    request: &Request,
+    progress: &dyn Progress,
+) -> (Vec<bool>, Vec<Key>) {
     let outline = plan::stages::outline(&definition.file);
     for name in request.reuse.unknown(&outline) {
         let message = format!("warning: there is no stage {name:?} that could be made again");
         progress.event(Event::Warning { message: &message });
     }
     let source = SourceFile::new(definition.name.as_str(), definition.text.as_str());
-    request.reuse.fresh(graph, &outline, &source)
+    let fresh = request.reuse.fresh(graph, &outline, &source);
+    (fresh, explain::places(graph, &outline, &source, &request.context, &definition.path))
 }
 
-fn solve(
-    plan: &Plan,
-    request: &Request,
-    fresh: Vec<bool>,
-    workshop: &Workshop<'_>,
-    file: &Path,
-) -> Result<Vec<Arc<Solved>>, BuildError> {
+fn solve(asked: &Asked<'_>, workshop: &Workshop<'_>, file: &Path) -> Result<Answered, BuildError> {
     /// SIGKILL: what else runs has nobody left to work for.
     const KILL: u8 = 9;
-    let graph = &plan.graph;
+    let graph = asked.graph;
     workshop.progress.event(Event::Planned { graph });
     let cancel = Cancel::and_then(|| workshop.interrupt.send(KILL));
-    let asked = Asked {
-        graph,
-        targets: plan.results.iter().map(|result| result.vertex).collect(),
-        fresh,
-        jobs: request.jobs,
-    };
-    solve::solve(workshop, &asked, &cancel).map_err(|stopped| match stopped {
+    solve::solve(workshop, asked, &cancel).map_err(|stopped| match stopped {
         Stopped::Cancelled | Stopped::Failed { error: SolveError::Interrupted, .. } => {
             BuildError::Interrupted
         }

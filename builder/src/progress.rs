@@ -6,6 +6,7 @@ use std::time::Duration;
 use oxbox_layers::layer::Layer;
 
 use crate::plan::{Graph, VertexId};
+use crate::solve::Explanation;
 
 /// A listener. Called from many threads; it must not block for long.
 pub trait Progress: Send + Sync {
@@ -81,6 +82,11 @@ pub enum Event<'a> {
         vertex: VertexId,
         /// Its title.
         title: &'a str,
+    },
+    /// The build is done, and this is why it did what it did.
+    Explained {
+        /// Step by step.
+        explanation: &'a Explanation,
     },
     /// Something that deserves a look and stops nothing.
     Warning {

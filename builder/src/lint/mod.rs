@@ -37,6 +37,8 @@ mod walk;
 
 use oxbox_layers::oci::{Config, Platform, Reference};
 
+pub(crate) use rules::secret::sounds_secret;
+
 pub use directive::{DirectiveError, DirectiveErrorKind};
 pub use finding::{Finding, Level, MAX_FINDINGS};
 pub use outline::{Argument, CacheMount, Outline, Secret, Ssh, outline};

@@ -3,13 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oxbox_layers::layer::Layer;
 use oxbox_layers::oci::ChainId;
 
 use super::cache::{Derivation, Seen};
 use super::define::Defined;
+use super::explain::ledger::{Input, Ledger, Outcome};
+use super::explain::{Told, Verdict};
 use super::job::Job;
 use super::lock::Held;
 use super::schedule::{self, Cancel, Inputs, Step, Stopped, Work};
@@ -26,16 +28,26 @@ pub struct Asked<'a> {
     pub targets: Vec<VertexId>,
     /// Which vertices must be made again even if they are known.
     pub fresh: Vec<bool>,
+    /// The place of each vertex: what it is called whatever is in it.
+    pub places: Vec<Key>,
     /// How many are made at once.
     pub jobs: NonZero<usize>,
 }
 
-/// Makes or finds the targets. Of what none of them needed nothing is returned but an empty stack.
+/// What came of a graph.
+pub struct Answered {
+    /// All vertices. Of what no target needed, nothing but an empty stack.
+    pub solved: Vec<Arc<Solved>>,
+    /// What became of each of them, and why.
+    pub told: Vec<Told>,
+}
+
+/// Makes or finds the targets.
 pub fn solve(
     workshop: &Workshop<'_>,
     asked: &Asked<'_>,
     cancel: &Cancel<'_>,
-) -> Result<Vec<Arc<Solved>>, Stopped<SolveError>> {
+) -> Result<Answered, Stopped<SolveError>> {
     let inputs: Vec<Inputs> = asked.graph.vertices.iter().map(inputs).collect();
     let targets: Vec<usize> = asked.targets.iter().map(|target| target.0).collect();
     let mut made_now = HashSet::new();
@@ -43,7 +55,8 @@ pub fn solve(
         let solver = Solver::new(workshop, asked, trust, made_now);
         let made = schedule::run(&inputs, &targets, asked.jobs, cancel, &solver)?;
         if solver.is_settled(&made) || trust == Trust::Nothing {
-            return Ok(solver.finish(made));
+            let failed = |error| Stopped::Failed { vertex: 0, error };
+            return solver.finish(made).map_err(failed);
         }
         made_now = std::mem::take(&mut *solver.made_now.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -79,6 +92,7 @@ pub(super) struct Solver<'a> {
     made_now: Mutex<HashSet<Key>>,
     /// Vertices that somebody else is making, and under which key.
     waiting: Mutex<HashMap<usize, Key>>,
+    pub(super) ledger: Ledger<'a>,
     /// Inputs that were taken for something without being made.
     assumed: Mutex<Vec<(usize, Option<ChainId>)>>,
 }
@@ -138,6 +152,7 @@ impl<'a> Solver<'a> {
             defined: Mutex::default(),
             made_now: Mutex::new(made_now),
             waiting: Mutex::default(),
+            ledger: Ledger::new(&workshop.cache, asked.graph, &asked.places, workshop.now),
             assumed: Mutex::default(),
         }
     }
@@ -169,6 +184,7 @@ impl<'a> Solver<'a> {
             Some(defined) if defined.holds() => Ok(defined),
             _ => {
                 let defined = self.define(vertex.0)?;
+                self.ledger.look(vertex.0, defined.key, &defined.gathered())?;
                 self.remember(vertex.0, defined.clone());
                 Ok(defined)
             }
@@ -257,16 +273,47 @@ impl<'a> Solver<'a> {
     }
 
     /// Tells of what was not needed that it was not.
-    fn finish(&self, made: Vec<Option<Arc<Solved>>>) -> Vec<Arc<Solved>> {
+    fn finish(&self, made: Vec<Option<Arc<Solved>>>) -> Result<Answered, SolveError> {
         let vertices = self.graph.vertices.iter().enumerate();
-        let done = vertices.zip(made).map(|((at, vertex), made)| {
-            made.unwrap_or_else(|| {
-                let title = vertex.title.as_str();
-                self.workshop.progress.event(Event::Cached { vertex: VertexId(at), title, layer: None });
-                Arc::new(Solved::of(Vec::new()))
-            })
+        for (at, vertex) in vertices.filter(|(at, _)| made[*at].is_none()) {
+            let inputs = vec![None; vertex.op.inputs().len()];
+            let outcome = Outcome { verdict: Verdict::NotNeeded, elapsed: Duration::ZERO, layer: None };
+            self.ledger.conclude(at, &self.inputs_now(at, &inputs), outcome)?;
+            let (vertex, title) = (VertexId(at), vertex.title.as_str());
+            self.workshop.progress.event(Event::Cached { vertex, title, layer: None });
+        }
+        let nothing = Arc::new(Solved::of(Vec::new()));
+        let solved = made.into_iter().map(|made| made.unwrap_or_else(|| Arc::clone(&nothing)));
+        Ok(Answered { solved: solved.collect(), told: self.ledger.told() })
+    }
+
+    /// Returns what the inputs of a vertex are, as far as that is known.
+    pub(super) fn inputs_now(&self, of: usize, inputs: &[Option<Arc<Solved>>]) -> Vec<Input> {
+        let named = self.graph.vertices[of].op.inputs();
+        let now = named.iter().zip(inputs).map(|(named, input)| {
+            let chain_id = match (input, &self.looked(named.0).outlook) {
+                (Some(input), _) => Some(input.chain_id),
+                (None, Outlook::Known(outline)) => Some(outline.chain_id),
+                (None, _) => None,
+            };
+            Input { vertex: named.0, chain_id }
         });
-        done.collect()
+        now.collect()
+    }
+
+    /// Notes what became of a vertex.
+    fn conclude(
+        &self,
+        at: usize,
+        inputs: &[Option<Arc<Solved>>],
+        verdict: Verdict,
+        made: &Solved,
+        began: Instant,
+    ) -> Result<(), SolveError> {
+        let own = made.layers.last().filter(|_| made.has_own_layer);
+        let layer = own.map(|layer| layer.diff_id.to_string());
+        let outcome = Outcome { verdict, elapsed: began.elapsed(), layer };
+        Ok(self.ledger.conclude(at, &self.inputs_now(at, inputs), outcome)?)
     }
 
     /// Says what a vertex will be, going by notes.
@@ -300,6 +347,7 @@ impl<'a> Solver<'a> {
     fn try_look(&self, at: usize) -> Result<Vec<usize>, SolveError> {
         let inputs = self.graph.vertices[at].op.inputs();
         let defined = self.define(at)?;
+        self.ledger.look(at, defined.key, &defined.gathered())?;
         let derivation = self.workshop.cache.derivation(&defined.key, self.workshop.now)?;
         let outlook = self.outlook(at, derivation.as_ref())?;
         let wants = match outlook {
@@ -326,6 +374,7 @@ impl<'a> Solver<'a> {
         };
         let chain_id = solved.chain_id.map(|chain_id| chain_id.to_string());
         let definition = KeyHasher::new("source").field("chain", chain_id.unwrap_or_default()).finish();
+        self.ledger.look(at, definition, &[])?;
         let outlook = Outlook::Known(Outline::with(None, solved.layers.to_vec()));
         let _ = self.looked[at].set(Looked { definition, derivation: None, outlook });
         Ok(solved)
@@ -385,23 +434,34 @@ impl Work for Solver<'_> {
             },
             None => None,
         };
-        self.workshop.progress.event(Event::Looking { vertex: id, title: &vertex.title });
+        // Otherwise it is only asked whether it is known.
+        if inputs.iter().all(Option::is_some) {
+            self.workshop.progress.event(Event::Looking { vertex: id, title: &vertex.title });
+        }
         // What a stage stands on is neither made nor remembered here.
-        let (made, cached) = match (&vertex.op, inputs) {
+        let (made, verdict) = match (&vertex.op, inputs) {
             (Op::Run(run), _) if !run.mounts.is_empty() || run.security == Security::Insecure => {
-                (Err(SolveError::NotSupported { title: vertex.title.clone() }), false)
+                (Err(SolveError::NotSupported { title: vertex.title.clone() }), Verdict::Made)
             }
-            (_, []) => (self.source(at).map(Step::Made), false),
-            (Op::Merge(_), [Some(below), Some(above)]) => (Ok(Step::Made(below.on_top(above))), false),
+            (_, []) => (self.source(at).map(Step::Made), Verdict::Base),
+            (Op::Merge(_), [Some(below), Some(above)]) => {
+                (Ok(Step::Made(below.on_top(above))), Verdict::Base)
+            }
             _ => {
                 let mut job = Job::new(self, id, vertex, held);
-                (job.attempt(inputs), job.cached)
+                (job.attempt(inputs), if job.cached { Verdict::Cached } else { Verdict::Made })
             }
         };
+        let made = made.and_then(|step| {
+            if let Step::Made(made) = &step {
+                self.conclude(at, inputs, verdict, made, began)?;
+            }
+            Ok(step)
+        });
         match &made {
             Ok(Step::Made(solved)) => {
                 self.defined.lock().unwrap_or_else(PoisonError::into_inner).remove(&at);
-                self.tell(at, began, Ok((cached, solved)));
+                self.tell(at, began, Ok((verdict == Verdict::Cached, solved)));
             }
             Ok(Step::Wanting | Step::Later) => {}
             Err(error) => self.tell(at, began, Err(error)),

@@ -182,10 +182,15 @@ impl Gathered {
     pub(super) fn iter(&self) -> impl Iterator<Item = Gleaned<'_>> {
         self.sorted.iter().map(|&place| {
             let item = &self.items[place as usize];
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(&item.rest).update(&self.bytes[item.fingerprint.clone()]);
-            let mut mark = [0; 8];
-            mark.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+            let fingerprint = &self.bytes[item.fingerprint.clone()];
+            let mark = match fingerprint.first_chunk() {
+                Some(mark) if item.rest == [0; 32] => *mark,
+                _ => {
+                    let mut hasher = blake3::Hasher::new();
+                    hasher.update(&item.rest).update(fingerprint);
+                    *hasher.finalize().as_bytes().first_chunk().expect("because a hash has 32 bytes")
+                }
+            };
             let (path, size) = (&self.bytes[item.path.clone()], item.size);
             Gleaned { path, kind: item.kind, mode: item.mode, size, mark }
         })

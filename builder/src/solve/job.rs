@@ -15,6 +15,7 @@ use oxbox_layers::layer::{Layer, LayerWriter, Written};
 use super::answer::Solver;
 use super::cache::{Derivation, Seen};
 use super::define::{Reading, bound, exclude};
+use super::explain::ledger::{Circumstance, Input as Seeming};
 use super::gather::Choice;
 use super::lock::Held;
 use super::schedule::Step;
@@ -42,6 +43,8 @@ pub(super) struct Job<'a> {
     definition: Key,
     /// The content key, once it is known.
     content: Option<Key>,
+    /// What came in.
+    inputs: Vec<Seeming>,
 }
 
 /// How far a job goes.
@@ -90,11 +93,13 @@ impl<'a> Job<'a> {
             effort: Effort::Find,
             definition,
             content: None,
+            inputs: Vec::new(),
         }
     }
 
     /// Finds the vertex or, once all inputs are made, makes it.
     pub(super) fn attempt(&mut self, inputs: &[Option<Arc<Solved>>]) -> Result<Step<Solved>, SolveError> {
+        self.inputs = self.solver.inputs_now(self.id.0, inputs);
         let below = inputs[0].as_ref().expect("because what a vertex stands on is always made first");
         if let Some(solved) = self.by_definition(below, inputs)? {
             return Ok(Step::Made(solved));
@@ -407,7 +412,14 @@ impl<'a> Job<'a> {
     ) -> Result<Layer, SolveError> {
         self.cached = false;
         let workshop = self.workshop;
-        workshop.progress.event(Event::Started { vertex: self.id, title: &self.vertex.title, why: None });
+        let circumstance = match &self.solver.looked(self.id.0).derivation {
+            _ if self.solver.is_fresh(self.id) => Circumstance::Fresh,
+            Some(_) => Circumstance::Known,
+            None => Circumstance::Unknown,
+        };
+        let why = self.solver.ledger.why(self.id.0, &self.inputs, circumstance, &workshop.reuse)?;
+        let (vertex, title, why) = (self.id, self.vertex.title.as_str(), why.to_string());
+        workshop.progress.event(Event::Started { vertex, title, why: Some(&why) });
         let (compression, place) = (workshop.compression_of(self.vertex), self.place());
         let last = match self.solver.is_fresh(self.id) {
             false => workshop.cache.last(&place)?,

@@ -17,6 +17,7 @@
 //! | `key` | keys |
 //! | `lock` | one maker for each key, over all processes |
 //! | `reuse` | what must be made again because somebody says so |
+//! | `explain` | why a step was made |
 //! | `cache`, `indexes` | what earlier builds left |
 //!
 //! # Two keys
@@ -47,6 +48,7 @@
 mod answer;
 pub mod cache;
 mod define;
+pub mod explain;
 mod gather;
 pub mod indexes;
 mod job;
@@ -56,9 +58,10 @@ mod reuse;
 pub mod schedule;
 pub mod solver;
 
-pub use answer::{Asked, solve};
+pub use answer::{Answered, Asked, solve};
 pub use cache::usage::Remembered;
 pub use cache::{Cache, CacheError};
+pub use explain::Explanation;
 pub use indexes::{Indexes, IndexesError};
 pub use key::{Key, KeyHasher};
 pub use lock::{LockError, Locks};

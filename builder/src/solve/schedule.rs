@@ -64,6 +64,9 @@ pub enum Stopped<E> {
     Cancelled,
 }
 
+/// What was made, by place.
+pub type Made<T> = Vec<Option<Arc<T>>>;
+
 /// What a vertex names, all of it earlier in the list. One that names nothing is a source: it is always
 /// made, and nobody looks at it before.
 #[derive(Debug, Clone, Default)]
@@ -114,7 +117,7 @@ pub fn run<W: Work>(
     jobs: NonZero<usize>,
     cancel: &Cancel<'_>,
     work: &W,
-) -> Result<Vec<Option<Arc<W::Made>>>, Stopped<W::Error>> {
+) -> Result<Made<W::Made>, Stopped<W::Error>> {
     let pool = Pool { state: Mutex::new(State::new(inputs, targets)), changed: Condvar::new(), cancel, work };
     let workers = jobs.get().min(inputs.len().max(1));
     std::thread::scope(|scope| {
@@ -144,7 +147,7 @@ struct State<'i, T, E> {
     users: Vec<Vec<usize>>,
     targets: &'i [usize],
     stand: Vec<Stand>,
-    made: Vec<Option<Arc<T>>>,
+    made: Made<T>,
     /// Lowest first, so that one job makes them in the order of the Dockerfile.
     ready: BTreeSet<(Task, usize)>,
     /// When to try again.
@@ -316,8 +319,7 @@ impl<'i, W: Work> Pool<'_, 'i, W> {
     }
 
     /// Waits for something to do; `None` when there is nothing left or no reason to go on.
-    #[expect(clippy::type_complexity, reason = "a task and what goes with it")]
-    fn next(&self) -> Option<(Task, usize, Vec<Option<Arc<W::Made>>>)> {
+    fn next(&self) -> Option<(Task, usize, Made<W::Made>)> {
         let mut state = self.lock();
         loop {
             if self.cancel.is_cancelled() || state.is_finished() {

@@ -16,6 +16,7 @@ mod serve;
 mod tag;
 mod tags;
 mod version;
+mod why;
 
 use clap::Subcommand;
 
@@ -23,6 +24,7 @@ pub(crate) use build::{Irreproducible, OptionError};
 pub(crate) use delete::DeleteError;
 pub(crate) use inspect::ValidateError;
 pub(crate) use tags::TagsError;
+pub(crate) use why::WhyError;
 
 use crate::log;
 use crate::settings::Settings;
@@ -64,6 +66,8 @@ pub(crate) enum Command {
     Tags(tags::Tags),
     /// Print the version.
     Version(version::Version),
+    /// Say what a build made, and why.
+    Why(why::Why),
 }
 
 impl Command {
@@ -99,5 +103,6 @@ pub(crate) fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
         Command::Tag(options) => tag::run(&options),
         Command::Tags(options) => tags::run(&options),
         Command::Version(options) => version::run(&options),
+        Command::Why(options) => why::run(&options),
     }
 }

@@ -160,6 +160,7 @@ impl Record {
                 self.end(now, vertex, title, Verdict::Failed { error });
             }
             Event::Cancelled { vertex, title } => drop(self.end(now, vertex, title, Verdict::Cancelled)),
+            Event::Explained { .. } => {}
             Event::Warning { message } => {
                 self.warnings.push(message.lines().map(clean).collect::<Vec<_>>().join("\n"))
             }

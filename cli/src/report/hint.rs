@@ -13,7 +13,7 @@ use oxbox_copy::location::{Location, LocationError};
 use oxbox_registry::StartError;
 
 use super::chain::links;
-use crate::command::{DeleteError, OptionError, TagsError, ValidateError};
+use crate::command::{DeleteError, OptionError, TagsError, ValidateError, WhyError};
 use crate::interrupt::{INTERRUPTED, Interrupted};
 use crate::local::LocalError;
 use crate::settings::{NoHome, NoTerminal};
@@ -92,6 +92,9 @@ fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String
     }
     if link.is::<NoHome>() {
         return Some("name a folder with --root or OXBOX_ROOT".to_owned());
+    }
+    if matches!(link.downcast_ref(), Some(WhyError::NotBuilt { .. } | WhyError::NoStep { .. })) {
+        return Some("the last 50 builds are remembered; `oxbox why` alone shows the last".to_owned());
     }
     if matches!(link.downcast_ref(), Some(DeleteError::NotARegistry { .. })) {
         return Some("`oxbox rmi` takes names from the local store".to_owned());

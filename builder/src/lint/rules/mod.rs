@@ -24,7 +24,7 @@ mod form;
 mod from;
 mod name;
 pub(super) mod platform;
-mod secret;
+pub(crate) mod secret;
 mod undefined;
 mod workdir;
 

@@ -25,7 +25,8 @@ pub(super) fn of_statement(statement: &Statement, sink: &mut Sink) {
     }
 }
 
-fn sounds_secret(name: &str) -> bool {
+/// Whether a variable of this name should not be shown.
+pub(crate) fn sounds_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let has = |word: &str| name.split('_').any(|part| part == word);
     SECRET.into_iter().any(has) && !has(PUBLIC)

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use super::{chunks, derivations, records, usage};
+use super::{builds, chunks, derivations, facts, records, usage};
 
 /// Changes whenever the tables do; another version's file is emptied, since it can be rebuilt.
-const SCHEMA_VERSION: i32 = 5;
+const SCHEMA_VERSION: i32 = 6;
 
 /// The tables of each room.
-const SCHEMAS: [&str; 4] = [records::SCHEMA, derivations::SCHEMA, chunks::SCHEMA, usage::SCHEMA];
+const SCHEMAS: [&str; 6] =
+    [records::SCHEMA, derivations::SCHEMA, chunks::SCHEMA, usage::SCHEMA, facts::SCHEMA, builds::SCHEMA];
 
 /// How long another process may hold the database. Transactions here take microseconds, so that only a
 /// machine in trouble comes near.

@@ -5,22 +5,28 @@
 //!             derivations   derivation(definition → key, and upon what)
 //!             chunks        last(definition → chunks)
 //!             usage         layer(digest → title, made, uses), snapshot(name → bytes)    for du and prune
+//!             facts         facts(place → what went in)
+//!             builds        build(manifest, explanation)
 //! ```
 //!
 //! All of it is a hint, never the truth: a layer's blob is in the store, and a record whose blob is gone
 //! is a miss. The whole file can be deleted at any time and is rebuilt by building; one that is no
 //! database any more is put aside: `database`.
 
+mod builds;
 mod chunks;
 mod database;
 mod derivations;
+mod facts;
 mod records;
 pub mod usage;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+pub use builds::{BuildRow, Made};
 pub use derivations::{Derivation, Seen};
+pub use facts::FactsHead;
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
@@ -80,6 +86,8 @@ impl Cache {
         self.with("write", |connection| {
             connection.execute("DELETE FROM last WHERE used < ?1", [since])?;
             connection.execute("DELETE FROM derivation WHERE used < ?1", [since])?;
+            connection.execute("DELETE FROM facts WHERE used < ?1", [since])?;
+            connection.execute("DELETE FROM build WHERE last < ?1", [since])?;
             connection.execute("DELETE FROM record WHERE used < ?1", [since])
         })
     }

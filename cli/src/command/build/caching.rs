@@ -14,9 +14,21 @@ pub(super) struct Caching {
     /// Make what these stages do again.
     #[arg(long, value_name = "STAGE[,STAGE]", value_delimiter = ',')]
     no_cache_filter: Vec<String>,
+    /// Say at the end of each step why it was made; json prints it along with the result.
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "text", require_equals = true, value_name = "FORMAT")]
+    pub(super) explain: Option<Explain>,
     /// How many instructions may be made at once [default: the number of processors]
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZero<usize>>,
+}
+
+/// How a build explains itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Explain {
+    /// A table on standard error.
+    Text,
+    /// One document on standard output, which has the digest too.
+    Json,
 }
 
 impl Caching {

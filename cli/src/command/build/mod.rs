@@ -4,6 +4,7 @@ mod caching;
 mod deliver;
 mod exporter;
 mod inputs;
+mod listen;
 mod metadata;
 mod outputs;
 mod sandbox;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use clap::Args;
 use oxbox_builder::plan;
 use oxbox_builder::progress::Progress;
+use oxbox_builder::solve::Explanation;
 use oxbox_builder::verify::Verified;
 use oxbox_builder::{Exported, Fetch, Request, exec};
 use oxbox_layers::compress::CompressionError;
@@ -27,13 +29,13 @@ use super::call::{Call, Question};
 use crate::args::{Output, State};
 use crate::fetch::{Layers, Puller};
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::progress::Building;
 use crate::registries::{Login, Registry};
 use crate::settings::{Root, Settings};
-use crate::{output, runtime};
-use caching::Caching;
+use crate::{output, runtime, terminal};
+use caching::{Caching, Explain};
 use deliver::Carrier;
 use inputs::Inputs;
+use listen::Listening;
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
 use shown::Shown;
@@ -127,6 +129,9 @@ struct Built {
     /// Digest of the config: what other tools call the image id.
     config: Digest,
     names: Vec<String>,
+    /// Why it came to be, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<Explanation>,
 }
 
 /// Builds, and prints the digest.
@@ -139,9 +144,11 @@ pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     let wanted = options.outputs.wanted()?;
     let request = options.request(&root, plan, &wanted)?;
     let showing = options.shown.begin(settings, &request, &wanted.names())?;
-    let images = build(options, &request, &wanted, &root, &showing.building);
+    let listening = Listening::new(Arc::clone(&showing.building));
+    let images = build(options, &request, &wanted, &root, &listening);
     let shown = showing.end(&images);
-    let built = images.and_then(|images| shown.and_then(|()| options.tell(&images, &wanted)));
+    let explanation = listening.explanation();
+    let built = images.and_then(|images| shown.and_then(|()| options.tell(&images, &wanted, explanation)));
     // From here on nobody is at work in the store on this build's behalf.
     drop(request);
     if built.as_ref().err().is_none_or(|error| !error.is::<Interrupted>()) {
@@ -155,7 +162,7 @@ fn build(
     request: &Request,
     wanted: &Wanted,
     root: &Root,
-    progress: &Arc<Building>,
+    progress: &Listening,
 ) -> anyhow::Result<Vec<Exported>> {
     let (signals, runtime) = (Interrupt::watch()?, runtime::start()?);
     let programs = exec::Interrupt::new();
@@ -168,14 +175,14 @@ fn build(
         pull: options.inputs.pull,
         layers: if wanted.is_only_pushed() { Layers::Leave } else { Layers::Bring },
         origins: Arc::default(),
-        progress: Arc::clone(progress),
+        progress: Arc::clone(&progress.building),
         runtime,
         interrupt: signals.clone(),
     });
     let fetching: Arc<dyn Fetch> = fetch.clone();
     let made = match options.outputs.verify {
-        false => oxbox_builder::build(request, &fetching, &**progress, &programs).map_err(Into::into),
-        true => verify(request, &fetching, &**progress, &programs),
+        false => oxbox_builder::build(request, &fetching, progress, &programs).map_err(Into::into),
+        true => verify(request, &fetching, progress, &programs),
     };
     let images = match made {
         // Whatever it failed with, a signal is why.
@@ -259,7 +266,15 @@ impl Build {
     }
 
     /// Prints what was built, and writes it where it is asked for.
-    fn tell(&self, images: &[Exported], wanted: &Wanted) -> anyhow::Result<()> {
+    fn tell(
+        &self,
+        images: &[Exported],
+        wanted: &Wanted,
+        explanation: Option<Explanation>,
+    ) -> anyhow::Result<()> {
+        if let (Some(Explain::Text), Some(explanation)) = (self.caching.explain, &explanation) {
+            terminal::say(super::why::explained(&explanation.steps).trim_end());
+        }
         let outputs = &self.outputs;
         let Some(image) = images.first() else { return Ok(()) };
         let digest = image.manifest.digest;
@@ -274,8 +289,10 @@ impl Build {
             return Ok(());
         }
         let names = names.iter().map(Reference::familiar).collect();
-        match self.output.json {
-            true => output::json(&Built { digest, config: image.config.digest, names })?,
+        let explained = self.caching.explain == Some(Explain::Json);
+        let explanation = explanation.filter(|_| explained);
+        match self.output.json || explained {
+            true => output::json(&Built { digest, config: image.config.digest, names, explanation })?,
             false => output::line(&digest.to_string())?,
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! `oxbox build`: an image from a Dockerfile.
 
+mod ahead;
 mod caching;
 mod deliver;
 mod exporter;
@@ -31,6 +32,7 @@ use crate::progress::Building;
 use crate::registries::{Login, Registry};
 use crate::settings::{Root, Settings};
 use crate::{output, runtime};
+use ahead::Ahead;
 use caching::Caching;
 use deliver::Carrier;
 use inputs::Inputs;
@@ -173,8 +175,11 @@ fn build(
         interrupt: signals.clone(),
     });
     let fetching: Arc<dyn Fetch> = fetch.clone();
+    let carrier = Carrier(&fetch);
+    let destinations = fetch.runtime.block_on(carrier.registries(&wanted.pushed_as_made()))?;
+    let ahead = Ahead::new(&fetch.runtime, progress.clone(), &request.store, destinations);
     let made = match options.outputs.verify {
-        false => oxbox_builder::build(request, &fetching, &**progress, &programs).map_err(Into::into),
+        false => oxbox_builder::build(request, &fetching, &ahead, &programs).map_err(Into::into),
         true => verify(request, &fetching, &**progress, &programs),
     };
     let images = match made {
@@ -182,8 +187,11 @@ fn build(
         Err(_) if signals.has_happened() => return Err(Interrupted.into()),
         made => made?,
     };
-    let carrier = Carrier(&fetch);
     fetch.runtime.block_on(async {
+        tokio::select! {
+            () = ahead.end() => {}
+            () = signals.clone().happened() => return Err(Interrupted.into()),
+        }
         for (exporter, form) in &wanted.exporters {
             let Some(image) = form.and_then(|form| images.get(form)) else { continue };
             tokio::select! {

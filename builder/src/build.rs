@@ -282,8 +282,13 @@ fn workshop<'a>(
     })?;
     let snapshots = Overlay::open(state)?;
     snapshots.sweep()?;
+    let stat = state.join("stat");
     let open = |path: &Path, ignore| {
-        Ok::<_, TreeError>(Arc::new(Directory::open(path, ignore)?.remembering(&state.join("stat"))))
+        let context = Directory::open(path, ignore)?;
+        Ok::<_, TreeError>(Arc::new(match request.reuse {
+            Reuse::Allowed => context.remembering(&stat),
+            Reuse::Forbidden => context.learning(&stat),
+        }))
     };
     let mut contexts = BTreeMap::from([(None, open(&request.context, ignore)?)]);
     for (name, path) in &request.contexts {

@@ -98,6 +98,11 @@ pub(super) fn candidate(
     Some(Candidate { name, place: place.to_owned(), rank })
 }
 
+/// Returns those of the same layer: they hold what any other would hold, whatever lies below.
+pub(super) fn same(candidates: Vec<Candidate>) -> impl Iterator<Item = Candidate> {
+    candidates.into_iter().filter(|candidate| candidate.rank.0 == Likeness::Same)
+}
+
 /// Returns the most promising first, and no more than are worth a look.
 pub(super) fn most_likely(mut candidates: Vec<Candidate>, known: &Known<'_>) -> Vec<Candidate> {
     let wanted = known.index.as_bytes().len() as u64;

@@ -131,6 +131,20 @@ impl Overlay {
         self.publish(claim, layer, Marker::new(&self.boot, root, form))
     }
 
+    /// Makes a layer above what was unpacked of it on other layers, with nothing to do.
+    fn make_same(&self, claim: &Claim, layer: &DiffId) -> Result<Option<(RootEntry, Form)>, SnapshotError> {
+        for Candidate { name, place, .. } in above::same(self.candidates(layer, None)?) {
+            if self.hold(claim, &name)?
+                && let Some(marker) = Marker::read(&place)?
+            {
+                dress(&claim.path().join("fs"), Some(&place.join("fs")))?;
+                return Ok(Some((marker.root, Form::Above { base: name })));
+            }
+        }
+        remove_list(claim)?;
+        Ok(None)
+    }
+
     /// Makes the topmost layer of a chain above another snapshot; `None` if that cannot be done.
     fn make_above(
         &self,
@@ -300,6 +314,9 @@ impl Snapshotter for Overlay {
         let Some((layer, lower)) = chain.split_last() else { return Ok(()) };
         let Some(name) = ChainId::of(chain) else { return Ok(()) };
         self.make(&name, &mut |claim| {
+            if let Some(made) = self.make_same(claim, layer)? {
+                return Ok(made);
+            }
             // Also keeps them from being pruned meanwhile.
             let below = self.prepare(lower)?;
             if let Some(known) = known.filter(|known| above::is_worth_it(&known.index, &known.chunks)) {

@@ -1,6 +1,6 @@
 //! A whole build: Dockerfile and context in, a named image in the store out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,9 @@ use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
 use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
 use crate::solve::schedule::{self, Stopped};
-use crate::solve::{Cache, CacheError, Cancel, Indexes, IndexesError, Reuse, SolveError, Solved, Workshop};
+use crate::solve::{
+    Cache, CacheError, Cancel, Indexes, IndexesError, Reuse, SolveError, Solved, Workshop, stood_on,
+};
 
 /// The latest time that a new layer carries unless told otherwise: 1980-01-01, the earliest that every
 /// archive format can hold. zip cannot hold 1970, and Python refuses to write such a file into one.
@@ -139,7 +141,8 @@ pub fn build(
     let plan = read_plan(&definition, request, &store, fetch, progress)?;
     let file = definition.path.clone();
     let (epoch, created) = request.times.of(&plan, jiff::Timestamp::now().as_second());
-    let workshop = workshop(request, store, (definition.ignore, epoch), progress, interrupt)?;
+    let mut workshop = workshop(request, store, (definition.ignore, epoch), progress, interrupt)?;
+    workshop.stood_on = stood_on(&plan.graph);
     let solved = solve(&plan.graph, request, &workshop, &file);
     // Also of a build that failed: it is the next one that is waited for.
     workshop.contexts.values().for_each(|context| context.remember());
@@ -300,6 +303,7 @@ fn workshop<'a>(
         cache: open_cache(state, progress)?,
         indexes: Indexes::open(&state.join("indexes"))?,
         snapshots: Box::new(snapshots),
+        stood_on: HashSet::new(),
         contexts,
         spool,
         compression: request.forms.first().map_or(Compression::None, |form| form.compression),

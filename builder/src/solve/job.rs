@@ -154,7 +154,7 @@ impl Job<'_> {
         let (epoch, now) = (self.workshop.epoch, self.workshop.now);
         let interrupt = &self.workshop.interrupt;
         let key = planned.key(epoch, self.workshop.threads, interrupt)?;
-        let layer = self.cached_or(&key, |mut writer| {
+        let layer = self.cached_or(&key, below, |mut writer| {
             planned.write(&mut writer, Dates::of_epoch(epoch, now), interrupt)?;
             Ok(writer.finish_noted()?)
         })?;
@@ -165,7 +165,7 @@ impl Job<'_> {
         let workshop = self.workshop;
         let key = run::key(run, &below.layers, workshop.epoch);
         let vertex = self.id;
-        let layer = self.cached_or(&key, |writer| {
+        let layer = self.cached_or(&key, below, |writer| {
             let mut output = |line: &[u8]| workshop.progress.event(Event::Output { vertex, line });
             let mut room = run::Room {
                 store: &*workshop.store,
@@ -184,6 +184,7 @@ impl Job<'_> {
     fn cached_or(
         &mut self,
         key: &Key,
+        below: &Solved,
         make: impl FnOnce(LayerWriter) -> Result<Written, SolveError>,
     ) -> Result<Layer, SolveError> {
         if let Some(layer) = self.cached(key)? {
@@ -199,6 +200,11 @@ impl Job<'_> {
         };
         let writer =
             LayerWriter::splicing(&*workshop.store, compression, workshop.threads.get(), last.as_ref())?;
+        // What is much like the layer before it is made above that one's snapshot, for less.
+        let (beside, writer) = match last {
+            Some(_) => (None, writer),
+            None => workshop.beside(self.id, writer),
+        };
         let Written { layer, index, chunks, .. } = make(writer.indexed())?;
         if let Some(index) = index {
             workshop.indexes.put(layer.diff_id, index)?;
@@ -207,6 +213,7 @@ impl Job<'_> {
             workshop.cache.put_last(&definition, &chunks, workshop.now)?;
             workshop.indexes.note_chunks(chunks);
         }
+        workshop.keep_beside(beside, below, &layer);
         self.remember(key, &layer)?;
         workshop.cache.describe(&layer, &self.vertex.title, workshop.now)?;
         Ok(layer)

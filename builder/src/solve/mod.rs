@@ -5,6 +5,7 @@
 //!                    └miss▶ op ▶ layer ▶ cache
 //! ```
 
+mod beside;
 pub mod cache;
 pub mod indexes;
 mod job;
@@ -12,6 +13,7 @@ pub mod key;
 pub mod schedule;
 pub mod solver;
 
+pub use beside::stood_on;
 pub use cache::usage::Remembered;
 pub use cache::{Cache, CacheError};
 pub use indexes::{Indexes, IndexesError};

@@ -1,6 +1,6 @@
 //! Makes one vertex: looks its key up, or does what its operation says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -44,6 +44,8 @@ pub struct Workshop<'a> {
     pub indexes: Indexes,
     /// Where layers are unpacked for RUN.
     pub snapshots: Box<dyn Snapshotter>,
+    /// Vertices whose layers are unpacked while they are written.
+    pub stood_on: HashSet<VertexId>,
     /// Contexts by name; the main one has none.
     pub contexts: BTreeMap<Option<String>, Arc<Directory>>,
     /// Where large contents go for a while.

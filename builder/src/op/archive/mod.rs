@@ -96,10 +96,15 @@ fn is_long_header(block: &[u8]) -> bool {
     is_magic && matches!(block[156], b'L' | b'K' | b'x' | b'g')
 }
 
+/// Opens what is in a file that may be packed; more than `max_bytes` of it is an error.
+pub fn decompressed(content: &mut dyn Read, max_bytes: u64) -> Result<impl Read, ArchiveError> {
+    let tar = decompress::open(content).map_err(|source| ArchiveError::Read { source })?;
+    Ok(Bounded::new(tar, max_bytes))
+}
+
 /// Sets an archive aside: its tar as a blob of the store.
 pub fn set_aside(content: &mut dyn Read, store: &dyn BlobStore) -> Result<Layer, ArchiveError> {
-    let tar = decompress::open(content).map_err(|source| ArchiveError::Read { source })?;
-    let mut tar = Bounded::new(tar, MAX_ARCHIVE_BYTES);
+    let mut tar = decompressed(content, MAX_ARCHIVE_BYTES)?;
     Layer::of_tar(store, &mut tar, Compression::None, 1).map_err(|source| ArchiveError::Layer { source })
 }
 

@@ -88,20 +88,19 @@ impl Walk<'_, '_> {
         let (source, target) = (tree::join(&parent.source, name), tree::join(&parent.target, name));
         let node = from.tree.node(&source)?.ok_or_else(|| TreeError::Missing { path: source.clone() })?;
         let passes = is_included && !is_excluded;
-        let is_directory = node.entry.kind == Kind::Directory;
         if passes {
             self.is_found = true;
             self.place_above()?;
-            match is_directory {
-                true => self.placer.put_directory(&node.entry, &target)?,
-                false => self.placer.place_leaf(*from, &source, node.clone(), &target)?,
-            }
         }
-        if is_directory {
-            self.above.push(Above { source: node.entry, target: target.clone(), is_placed: passes });
-            self.contents(&Here { source, target, relative, is_included, matched })?;
-            self.above.pop();
+        if node.entry.kind != Kind::Directory {
+            return if passes { self.placer.place_leaf(*from, &source, node, &target) } else { Ok(()) };
         }
+        if passes {
+            self.placer.put_directory(&node.entry, &target)?;
+        }
+        self.above.push(Above { source: node.entry, target: target.clone(), is_placed: passes });
+        self.contents(&Here { source, target, relative, is_included, matched })?;
+        self.above.pop();
         Ok(())
     }
 

@@ -138,7 +138,8 @@ impl Job<'_> {
             Some(layer) => layer,
             None => {
                 let content = contents.open(&one.path, Some(&fingerprint));
-                let layer = archive::set_aside(&mut *content.map_err(CopyError::Tree)?, &*workshop.store);
+                let mut content = content.map_err(CopyError::Tree)?;
+                let layer = archive::set_aside(&mut *content, &*workshop.store, &workshop.interrupt);
                 let layer = layer.map_err(failed)?;
                 workshop.cache.put(&key, &layer, workshop.now)?;
                 layer

@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_line_for_the_kernel_may_stand_above_them() {
-        let (found, errors) = directives("#!/usr/bin/env x\n# escape=`\n# syntax=a\n# check=skip=all\nFROM a");
+        let (found, errors) =
+            directives("#!/usr/bin/env x\n# escape=`\n# syntax=a\n# check=skip=all\nFROM a");
         assert_eq!((found.syntax.unwrap().text.as_str(), errors), ("a", 0));
         assert_eq!(found.check.unwrap().text, "skip=all");
         assert_eq!(found.escape, Escape::Backslash, "as in BuildKit");
@@ -127,7 +128,9 @@ mod tests {
         assert_eq!(syntax("//escape=`\n//syntax=a").as_deref(), Some("a"));
         assert_eq!(syntax("{\"syntax\": \"a/b:1\", \"x\": [1]}\nFROM x").as_deref(), Some("a/b:1"));
         assert_eq!(syntax("#!/x\n{\"syntax\": \"\\u0061\"}").as_deref(), Some("a"));
-        for source in ["# escape=`\n// syntax=a", "{\"syntax\": 1}", "{\"syntax\": \"a\"", "FROM x\n// syntax=a"] {
+        for source in
+            ["# escape=`\n// syntax=a", "{\"syntax\": 1}", "{\"syntax\": \"a\"", "FROM x\n// syntax=a"]
+        {
             assert_eq!(syntax(source), None, "{source}");
         }
     }

@@ -113,23 +113,32 @@ fn mounts(flags: &str) -> Vec<Mount> {
 
 #[test]
 fn s46_targets_of_mounts_are_expanded_and_joined_and_a_bind_is_read_only() {
-    let [Mount::Bind { target, files, read_only }] = &mounts("--mount=target=$d/x,source=../$d")[..] else { panic!() };
+    let [Mount::Bind { target, files, read_only }] = &mounts("--mount=target=$d/x,source=../$d")[..] else {
+        panic!()
+    };
     let context = MountFiles { tree: MountTree::Context(None), path: "dir".to_owned() };
     assert_eq!((target.as_str(), files, *read_only), ("/w/dir/x", &context, true));
-    let [Mount::Bind { files, read_only, .. }] = &mounts("--mount=type=bind,from=S,target=/t,rw")[..] else { panic!() };
+    let [Mount::Bind { files, read_only, .. }] = &mounts("--mount=type=bind,from=S,target=/t,rw")[..] else {
+        panic!()
+    };
     assert!(matches!(files.tree, MountTree::Vertex(_)));
     assert!(!read_only, "what is written is lost");
+    assert!(matches!(&mounts("--mount=source=x")[0], Mount::Bind { target, .. } if target == "/w"));
     for flags in ["target=/", "target=/w/..", "type=tmpfs,target=../", "type=cache,target=//"] {
         let kind = unplanned(&format!("FROM base\nWORKDIR /w\nRUN --mount={flags} x\n"));
         assert!(matches!(kind, PlanErrorKind::MountOnRoot), "{flags}: {kind:?}");
     }
     assert!(matches!(unparsed("FROM a\nRUN --mount=from=$d,target=/x y\n"), ParseErrorKind::VariableInFrom));
-    assert!(matches!(unplanned("FROM base\nRUN --mount=from=0,target=/x y\n"), PlanErrorKind::Base { .. }), "no number");
+    assert!(
+        matches!(unplanned("FROM base\nRUN --mount=from=0,target=/x y\n"), PlanErrorKind::Base { .. }),
+        "no number"
+    );
 }
 
 #[test]
 fn s46_a_cache_is_known_by_its_clean_target() {
-    let [Mount::Cache { target, id, files, owner, .. }] = &mounts("--mount=type=cache,target=./$d/,uid=$n,mode=0700")[..]
+    let [Mount::Cache { target, id, files, owner, .. }] =
+        &mounts("--mount=type=cache,target=./$d/,uid=$n,mode=0700")[..]
     else {
         panic!()
     };
@@ -159,7 +168,9 @@ fn s46_agents_are_numbered_and_the_first_is_told_to_programs_but_is_no_part_of_t
     let sockets: Vec<_> = run
         .mounts
         .iter()
-        .map(|mount| if let Mount::Ssh { id, target, .. } = mount { (id.as_str(), target.as_str()) } else { panic!() })
+        .map(|mount| {
+            if let Mount::Ssh { id, target, .. } = mount { (id.as_str(), target.as_str()) } else { panic!() }
+        })
         .collect();
     assert_eq!(sockets, [("default", "/run/buildkit/ssh_agent.0"), ("x", "/run/buildkit/ssh_agent.1")]);
     assert_eq!(variable(run, "SSH_AUTH_SOCK"), Some("/run/buildkit/ssh_agent.0"));

@@ -11,7 +11,8 @@ use crate::given::{
 
 #[test]
 fn s11_env_uses_the_environment_before_the_instruction_and_arg_goes_name_by_name() {
-    let plan = planned("FROM base\nENV abc=hello\nENV abc=bye def=$abc\nENV ghi=$abc\nARG x=1 y=${x}2\nRUN x\n");
+    let plan =
+        planned("FROM base\nENV abc=hello\nENV abc=bye def=$abc\nENV ghi=$abc\nARG x=1 y=${x}2\nRUN x\n");
     assert_eq!(environment(&plan)[1..], ["abc=bye", "def=hello", "ghi=bye"]);
     assert_eq!(variable(runs(&plan)[0], "y"), Some("12"));
 }

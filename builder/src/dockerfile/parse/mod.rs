@@ -46,7 +46,8 @@ pub fn decode(bytes: &[u8]) -> Result<&str, ParseError> {
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let start = error.valid_up_to();
-        ParseErrorKind::NotUtf8 { byte: bytes[start] }.at(Span::new(start, start + error.error_len().unwrap_or(1)))
+        ParseErrorKind::NotUtf8 { byte: bytes[start] }
+            .at(Span::new(start, start + error.error_len().unwrap_or(1)))
     })
 }
 

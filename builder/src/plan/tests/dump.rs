@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use oxbox_layers::oci::Config;
 
-use super::super::graph::{Copy, CopyInstruction, HistoryLine, Placing, Run, Security, Source, Unpack, VertexId};
+use super::super::graph::{
+    Copy, CopyInstruction, HistoryLine, Placing, Run, Security, Source, Unpack, VertexId,
+};
 use super::super::{Op, Plan, ResultForm, Vertex};
 
 /// Returns the plan as text.

@@ -1,6 +1,6 @@
 //! A whole build: Dockerfile and context in, a named image in the store out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::solve::explain;
 use crate::solve::schedule::Stopped;
 use crate::solve::{
     self, Answered, Asked, Cache, CacheError, Cancel, Explanation, Indexes, IndexesError, Key, LockError,
-    Locks, Reuse, SolveError, Solved, Workshop,
+    Locks, Reuse, SolveError, Solved, Workshop, stood_on,
 };
 
 /// The latest time that a new layer carries unless told otherwise: 1980-01-01, the earliest that every
@@ -146,7 +146,8 @@ pub fn build(
     let file = definition.path.clone();
     let (fresh, places) = fresh(&definition, &plan.graph, request, progress);
     let (epoch, created) = request.times.of(&plan, jiff::Timestamp::now().as_second());
-    let workshop = workshop(request, store, (definition.ignore, epoch), progress, interrupt)?;
+    let mut workshop = workshop(request, store, (definition.ignore, epoch), progress, interrupt)?;
+    workshop.stood_on = stood_on(&plan.graph);
     let targets = plan.results.iter().map(|result| result.vertex).collect();
     let asked = Asked { graph: &plan.graph, targets, fresh, places, jobs: request.jobs };
     let answered = solve(&asked, &workshop, &file);
@@ -296,8 +297,13 @@ fn workshop<'a>(
     })?;
     let snapshots = Overlay::open(state)?;
     snapshots.sweep()?;
+    let stat = state.join("stat");
     let open = |path: &Path, ignore| {
-        Ok::<_, TreeError>(Arc::new(Directory::open(path, ignore)?.remembering(&state.join("stat"))))
+        let context = Directory::open(path, ignore)?;
+        Ok::<_, TreeError>(Arc::new(match request.reuse {
+            Reuse::Allowed | Reuse::Except(_) => context.remembering(&stat),
+            Reuse::Forbidden => context.learning(&stat),
+        }))
     };
     let mut contexts = BTreeMap::from([(None, open(&request.context, ignore)?)]);
     for (name, path) in &request.contexts {
@@ -309,6 +315,7 @@ fn workshop<'a>(
         cache: open_cache(state, progress)?,
         indexes: Indexes::open(&state.join("indexes"))?,
         snapshots: Box::new(snapshots),
+        stood_on: HashSet::new(),
         contexts,
         spool,
         compression: request.forms.first().map_or(Compression::None, |form| form.compression),

@@ -324,3 +324,27 @@ fn a_build_that_is_verified_is_made_twice_and_compared_by_file() {
     oxbox.run(["inspect", "random"]).fails(1, &["random"]);
     assert!(!oxbox.root().join("verify").exists());
 }
+
+#[test]
+fn a_layer_is_pushed_while_later_steps_still_run() {
+    let oxbox = Oxbox::new();
+    let busybox = fs::read("/bin/busybox").expect("busybox-static must be installed");
+    let mut base = Picture::of("bin/busybox", &busybox).user("root");
+    for applet in ["sh", "wget", "sleep", "seq"] {
+        base = base.link(&format!("bin/{applet}"), "busybox");
+    }
+    oxbox.put("localhost/base:latest", &base);
+    oxbox.dockerfile("FROM localhost/base\nCOPY motd /motd\n").ok(["build", "-t", "first", "context"]);
+    let first = manifest(&oxbox, "first");
+    let layer = first["layers"].as_array().unwrap().last().unwrap()["digest"].as_str().unwrap().to_owned();
+    let server = oxbox.serve();
+    let name = server.name("team/app:1");
+    let host = name.split('/').next().unwrap();
+    // The last step ends well only once the registry has the layer of the first.
+    oxbox.dockerfile(&format!(
+        "FROM localhost/base\nCOPY motd /motd\nRUN for i in $(seq 400); do \
+         wget -q -O /dev/null http://{host}/v2/team/app/blobs/{layer} && exit 0; sleep 0.05; done; exit 1\n",
+    ));
+    oxbox.ok(["build", "--push", "-t", &name, "context"]);
+    oxbox.ok(["copy", &server.at("team/app:1"), "oci:out"]);
+}

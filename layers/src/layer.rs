@@ -10,10 +10,12 @@
 //!
 //! image-spec v1.1.1, layer.md
 
+mod copying;
 mod family;
 
 use std::io::{self, Read, Write};
 
+use copying::Copying;
 pub use family::Family;
 
 use crate::compress::{ChunkIndex, Compression, Compressor, Decoder, Previous, ReadAhead, compressor};
@@ -114,7 +116,7 @@ pub struct Written {
 
 /// A layer being written. Dropping it discards what was written.
 pub struct LayerWriter {
-    tar: Writer<Sink>,
+    tar: Writer<Copying<Sink>>,
     compression: Compression,
     index: Option<IndexBuilder>,
 }
@@ -127,7 +129,7 @@ impl LayerWriter {
     /// The layer's bytes depend on the entries and on `compression` alone. With one thread, and for
     /// tars of less than a chunk (512 KiB; zstd 1 MiB), everything runs on the caller's thread.
     pub fn new(store: &dyn BlobStore, compression: Compression, threads: usize) -> Result<Self, LayerError> {
-        let tar = Writer::new(sink(store, compression, threads)?);
+        let tar = Writer::new(Copying::new(sink(store, compression, threads)?));
         Ok(Self { tar, compression, index: None })
     }
 
@@ -145,7 +147,7 @@ impl LayerWriter {
             Some(index) => Previous::open(index, compression, store)?,
             None => Previous::none(),
         };
-        let tar = Writer::new(sink(store, compression, threads)?.splice(previous));
+        let tar = Writer::new(Copying::new(sink(store, compression, threads)?.splice(previous)));
         Ok(Self { tar, compression, index: None })
     }
 
@@ -154,6 +156,14 @@ impl LayerWriter {
     #[must_use]
     pub fn indexed(mut self) -> Self {
         self.index = Some(IndexBuilder::default());
+        self
+    }
+
+    /// Has the bytes of the tar written to `copy` as well, which is dropped at the end; one that fails is
+    /// dropped at once. Before the first entry only.
+    #[must_use]
+    pub fn copied_to(mut self, copy: Box<dyn Write + Send>) -> Self {
+        self.tar.sink_mut().copy_to(copy);
         self
     }
 
@@ -181,7 +191,7 @@ impl LayerWriter {
     /// Does as [`LayerWriter::finish`], and returns all that was asked to be noted.
     pub fn finish_noted(self) -> Result<Written, LayerError> {
         let sink = self.tar.finish().map_err(|source| LayerError::Tar { source })?;
-        let written = publish(sink, self.compression)?;
+        let written = publish(sink.into_inner(), self.compression)?;
         Ok(Written { index: self.index.map(IndexBuilder::finish), ..written })
     }
 }

@@ -49,6 +49,12 @@ impl Directory {
         Self { known: Known::load(folder, &self.root), ..self }
     }
 
+    /// Believes nothing that is known, reads all files anew, and notes that in `folder`.
+    #[must_use]
+    pub fn learning(self, folder: &Path) -> Self {
+        Self { known: Known::forgotten(folder, &self.root), ..self }
+    }
+
     /// Looks at what is there now.
     pub fn look(self: &Arc<Self>) -> Look {
         Look::of(Arc::clone(self))

@@ -17,6 +17,8 @@ pub struct Glob {
     literal: String,
     /// How many tokens that are.
     literals: usize,
+    /// What stands behind the last special token.
+    suffix: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -123,14 +125,10 @@ impl Glob {
             tokens.push(token);
             rest = after;
         }
-        let literal = tokens.iter().map_while(|token| match token {
-            // Also what a byte that is no character counts as: not to be compared by bytes.
-            Token::Character(char::REPLACEMENT_CHARACTER) => None,
-            Token::Character(character) => Some(*character),
-            _ => None,
-        });
-        let literal: String = literal.collect();
-        Ok(Self { dialect, literals: literal.chars().count(), literal, tokens })
+        let literal: String = tokens.iter().map_while(literally).collect();
+        let literals = literal.chars().count();
+        let suffix = tokens[literals..].iter().rev().map_while(literally).collect::<Vec<_>>();
+        Ok(Self { dialect, literals, literal, suffix: suffix.into_iter().rev().collect(), tokens })
     }
 
     /// Whether the whole path matches.
@@ -140,6 +138,10 @@ impl Glob {
         let tokens = &self.tokens[self.literals..];
         if tokens.is_empty() {
             return path.is_empty();
+        }
+        // Or here: `**/*.log`.
+        if !path.ends_with(self.suffix.as_bytes()) {
+            return false;
         }
         let mut states = States::at_start(tokens);
         let mut next = States::none(tokens);
@@ -164,6 +166,16 @@ impl Glob {
         }
         let shared = literal.len().min(directory.len());
         literal[..shared] == directory[..shared]
+    }
+}
+
+/// Returns the character that a token means and that paths have as its bytes.
+fn literally(token: &Token) -> Option<char> {
+    match token {
+        // Also what a byte that is no character counts as: not to be compared by bytes.
+        Token::Character(char::REPLACEMENT_CHARACTER) => None,
+        Token::Character(character) => Some(*character),
+        _ => None,
     }
 }
 

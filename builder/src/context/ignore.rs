@@ -107,6 +107,16 @@ impl Ignore {
         (is_excluded, matched)
     }
 
+    /// Returns which patterns match a directory or one above it, to [`judge`](Self::judge) what is in it.
+    pub fn matched(&self, directory: &[u8]) -> Matched {
+        let mut matched = Matched(vec![false; self.rules.len()]);
+        let borders = directory.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in borders.chain([directory.len()]).filter(|end| *end > 0) {
+            self.go_on(&mut matched, &directory[..end]);
+        }
+        matched
+    }
+
     /// Whether nothing below an ignored directory can be taken back, so that it need not be read.
     pub fn prunes(&self, directory: &[u8]) -> bool {
         self.excludes(directory) && !self.may_take_back_below(directory)
@@ -230,6 +240,21 @@ mod tests {
             ("**b*", "d/bc", true),
         ] {
             assert_eq!(excluded(&[pattern], path), expected, "{pattern:?} on {path:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_judged_alike_alone_and_below_its_directory() {
+        let patterns = ["*", "!a", "a/b/*.log", "!a/**/keep.log", "**/x", "!**/x/y", "é*", "[^a]/b"];
+        for length in 0..=patterns.len() {
+            let ignore = Ignore::parse(&patterns[..length].join("\n")).unwrap();
+            for path in
+                ["a", "b", "a/b", "a/b/c.log", "a/b/keep.log", "a/x", "a/x/y", "a/x/z", "x/y", "é/b", "b/b"]
+            {
+                let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                let (below, _) = ignore.judge(&ignore.matched(directory.as_bytes()), path.as_bytes());
+                assert_eq!(below, ignore.excludes(path.as_bytes()), "{path} with {length}");
+            }
         }
     }
 

@@ -68,11 +68,19 @@ pub(super) struct Record<'a> {
 impl Known {
     /// Reads what a folder holds about a context.
     pub(super) fn load(folder: &Path, context: &Path) -> Self {
+        let empty = Self::forgotten(folder, context);
+        let bytes = empty.file.as_deref().and_then(read);
+        match bytes.and_then(|bytes| Self::parse(bytes, &empty.context, Time::now())) {
+            Some(loaded) => Self { file: empty.file, context: empty.context, ..loaded },
+            None => empty,
+        }
+    }
+
+    /// Knows nothing of a context, but where to note what will be.
+    pub(super) fn forgotten(folder: &Path, context: &Path) -> Self {
         let Ok(context) = fs::canonicalize(context) else { return Self::default() };
         let name = blake3::hash(context.as_os_str().as_bytes()).to_hex();
-        let file = folder.join(name.as_str());
-        let loaded = read(&file).and_then(|bytes| Self::parse(bytes, &context, Time::now()));
-        Self { file: Some(file), context, ..loaded.unwrap_or_default() }
+        Self { file: Some(folder.join(name.as_str())), context, ..Self::default() }
     }
 
     fn parse(bytes: Vec<u8>, context: &Path, now: Time) -> Option<Self> {

@@ -138,11 +138,12 @@ impl Look {
         names.sort_unstable_by(|left, right| left.0.cmp(&right.0));
         let mut children = Vec::with_capacity(names.len());
         let mut doubtful = HashSet::new();
+        let matched = ignore.matched(path);
         for (name, file_type) in names {
             if !ignore.is_empty() {
                 let path = join(path, &name);
                 let may_be_directory = matches!(file_type, FileType::Directory | FileType::Unknown);
-                if ignore.excludes(&path) {
+                if ignore.judge(&matched, &path).0 {
                     if !may_be_directory || ignore.prunes(&path) {
                         continue;
                     }

@@ -168,6 +168,7 @@ impl PlanErrorKind {
                      here: FROM --platform=$BUILDPLATFORM"
                 ));
             }
+            Self::MountOnRoot => "give it another target; without one it is at the WORKDIR",
             Self::InsecureRefused => "build with --allow security.insecure if you trust the file",
             Self::ChecksumOfLocalFile => "it is checked for URLs and repositories",
             Self::ChecksumOfSeveral { .. } => "write an ADD for each",

@@ -42,6 +42,9 @@ impl Growing {
         let same = self.known.entry(hasher.finish()).or_default();
         let is_there = |id: &&VertexId| self.graph.vertices[id.0].op == op;
         if let Some(&id) = same.iter().find(is_there) {
+            if self.graph.vertices[id.0].line != line {
+                self.graph.shared.insert((id, line));
+            }
             return Added::Known(id);
         }
         let id = VertexId(self.graph.vertices.len());
@@ -81,5 +84,7 @@ mod tests {
         assert_eq!(growing.add(made("/a"), "other", 4), Added::Known(a.id()));
         assert_eq!(growing.add(Op::Scratch, "other", 5), Added::Known(scratch));
         assert_eq!((growing.graph.vertices.len(), growing.graph.vertices[1].title.as_str()), (3, "a"));
+        assert_eq!(growing.add(made("/a"), "a", 2), Added::Known(a.id()), "for another platform");
+        assert_eq!(growing.graph.shared, [(scratch, 5), (a.id(), 4)].into());
     }
 }

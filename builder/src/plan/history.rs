@@ -5,7 +5,7 @@
 //! ENV k=v      CMD ["/bin/sh" "-c" "x"]      EXPOSE [80/tcp]      VOLUME [/a /b]
 //! ```
 //!
-//! Lists and strings are in the forms of Go's `%v`, `%q` and `%+v`.
+//! Lists and strings are in the forms of Go's `%v` and `%q`.
 
 use std::fmt::Write;
 
@@ -29,22 +29,33 @@ pub(super) fn list(instruction: &str, items: &[String]) -> String {
 
 /// Returns `NAME ["a" "b"]`.
 pub(super) fn quoted_list(instruction: &str, items: &[String]) -> String {
-    let quoted: Vec<String> = items.iter().map(|item| quoted(item)).collect();
-    list(instruction, &quoted)
+    list(instruction, &quoted_all(items))
 }
 
-/// Returns the line of a HEALTHCHECK.
+/// Returns the line of a HEALTHCHECK: `&{["CMD" "x"] "5s" "0s" "0s" "0s" '\x03'}`, which is Go's `%q` of its
+/// fields, down to the number of retries as a character.
 pub(super) fn healthcheck(check: &Healthcheck) -> String {
-    let test = check.test.as_deref().unwrap_or_default().join(" ");
-    let time = |nanoseconds: Option<i64>| duration(nanoseconds.unwrap_or(0).unsigned_abs());
-    format!(
-        "HEALTHCHECK {{Test:[{test}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
-        time(check.interval),
-        time(check.timeout),
-        time(check.start_period),
-        time(check.start_interval),
-        check.retries.unwrap_or(0)
-    )
+    let test = quoted_all(check.test.as_deref().unwrap_or_default()).join(" ");
+    let mut line = format!("HEALTHCHECK &{{[{test}]");
+    for nanoseconds in [check.interval, check.timeout, check.start_period, check.start_interval] {
+        let _ = write!(line, " {}", quoted(&duration(nanoseconds.unwrap_or(0).unsigned_abs())));
+    }
+    let retries = check.retries.and_then(|retries| u32::try_from(retries).ok()).unwrap_or(0);
+    let _ = write!(line, " '{}'}}", quoted_character(retries));
+    line
+}
+
+/// What Go's `%q` writes of a number, between its quotes.
+fn quoted_character(number: u32) -> String {
+    match char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER) {
+        '\'' => "\\'".to_owned(),
+        '"' => "\"".to_owned(),
+        c => quoted(c.encode_utf8(&mut [0; 4])).replace('"', ""),
+    }
+}
+
+fn quoted_all(items: &[String]) -> Vec<String> {
+    items.iter().map(|item| quoted(item)).collect()
 }
 
 /// Go's `strconv.Quote`.
@@ -105,7 +116,9 @@ fn fraction(value: u64, unit: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, quoted, quoted_list, run};
+    use oxbox_layers::oci::config::Healthcheck;
+
+    use super::{duration, healthcheck, quoted, quoted_list, run};
 
     #[test]
     fn a_run_counts_its_arguments() {
@@ -120,6 +133,24 @@ mod tests {
         assert_eq!(quoted("a\"b\\c\n\x01é"), "\"a\\\"b\\\\c\\n\\x01é\"");
         assert_eq!(quoted("\u{a0}"), "\"\\u00a0\"");
         assert_eq!(quoted_list("CMD", &[]), "CMD []");
+    }
+
+    #[test]
+    fn a_healthcheck_is_written_as_docker_history_shows_it() {
+        let mut check = Healthcheck {
+            test: Some(vec!["CMD-SHELL".to_owned(), "true || \"x\"".to_owned()]),
+            interval: Some(90_000_000_000),
+            retries: Some(3),
+            ..Healthcheck::default()
+        };
+        let line = r#"HEALTHCHECK &{["CMD-SHELL" "true || \"x\""] "1m30s" "0s" "0s" "0s" '\x03'}"#;
+        assert_eq!(healthcheck(&check), line);
+        for (retries, text) in [(10, r"'\n'"), (34, "'\"'"), (39, r"'\''"), (65, "'A'"), (92, r"'\\'")] {
+            check.retries = Some(retries);
+            assert!(healthcheck(&check).ends_with(&format!(" {text}}}")), "{}", healthcheck(&check));
+        }
+        let none = Healthcheck { test: Some(vec!["NONE".to_owned()]), ..Healthcheck::default() };
+        assert_eq!(healthcheck(&none), r#"HEALTHCHECK &{["NONE"] "0s" "0s" "0s" "0s" '\x00'}"#);
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub(super) struct State {
 impl State {
     /// A stage that stands on nothing.
     pub(super) fn scratch(vertex: VertexId, platform: &Platform) -> Self {
-        Self::image(vertex, Config::scratch(platform), platform.clone())
+        let mut state = Self::image(vertex, Config::scratch(platform), platform.clone());
+        // As BuildKit has it, and only here: a base without a directory stays without one.
+        state.container().working_dir = Some("/".to_owned());
+        state
     }
 
     /// A stage that stands on an image.

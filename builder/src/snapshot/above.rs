@@ -19,7 +19,7 @@ use std::time::SystemTime;
 
 use oxbox_layers::compress::{ChunkIndex, Pieces, Positions};
 use oxbox_layers::oci::{ChainId, DiffId};
-use oxbox_layers::stack::{Delta, delta};
+use oxbox_layers::stack::{Delta, LayerIndex, delta};
 use oxbox_layers::tar::{Entry, Kind, whiteout};
 use oxbox_layers::tree::{Stack, apply};
 
@@ -59,8 +59,8 @@ enum Likeness {
 }
 
 /// Tells whether a layer is large enough for all this.
-pub(super) fn is_worth_it(known: &Known<'_>) -> bool {
-    known.index.as_bytes().len() >= WORTH_INDEX_BYTES || known.chunks.size() >= WORTH_TAR_BYTES
+pub(super) fn is_worth_it(index: &LayerIndex, chunks: &ChunkIndex) -> bool {
+    index.as_bytes().len() >= WORTH_INDEX_BYTES || chunks.size() >= WORTH_TAR_BYTES
 }
 
 /// Notes what is in a layer that was just unpacked, if other snapshots can be made above it.
@@ -68,11 +68,11 @@ pub(super) fn note(
     directory: &Path,
     layer: DiffId,
     below: Option<ChainId>,
-    known: Option<&Known<'_>>,
+    known: Option<(&LayerIndex, &ChunkIndex)>,
 ) -> Result<Form, SnapshotError> {
     match known {
-        Some(known) if is_worth_it(known) && delta::is_self_contained(&known.index) => {
-            contents::write(directory, &known.index, &known.chunks)?;
+        Some((index, chunks)) if is_worth_it(index, chunks) && delta::is_self_contained(index) => {
+            contents::write(directory, index, chunks)?;
             Ok(Form::Noted { layer, below })
         }
         _ => Ok(Form::Whole),
@@ -96,6 +96,11 @@ pub(super) fn candidate(
     let modified = place.metadata().and_then(|metadata| metadata.modified());
     let rank = (likeness, Reverse(modified.unwrap_or(SystemTime::UNIX_EPOCH)));
     Some(Candidate { name, place: place.to_owned(), rank })
+}
+
+/// Returns those of the same layer: they hold what any other would hold, whatever lies below.
+pub(super) fn same(candidates: Vec<Candidate>) -> impl Iterator<Item = Candidate> {
+    candidates.into_iter().filter(|candidate| candidate.rank.0 == Likeness::Same)
 }
 
 /// Returns the most promising first, and no more than are worth a look.

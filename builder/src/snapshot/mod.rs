@@ -6,6 +6,7 @@
 //! prepare(chain)       snapshots ────────▶ Active: a root to run in        nothing is mounted yet
 //! changes(active)      what was written ─▶ entries of the new layer
 //! commit(active, id)   what was written ─▶ snapshot of the new layer       without unpacking it again
+//! Beside               a tar on its way ─▶ the same, while the layer is being written
 //! drop(active)         gone
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! All of this can be rebuilt from the store. Several processes share it.
 
 mod above;
+mod beside;
 mod claim;
 mod contents;
 mod marker;
@@ -36,6 +38,7 @@ use oxbox_layers::tree::{ApplyError, DiffError, TreeError};
 
 use crate::exec::Root;
 
+pub use beside::{Beside, TarSink};
 pub use overlay::{Kept, Overlay};
 
 /// Keeps unpacked layers and makes roots of them. Shared by threads and by processes.
@@ -106,7 +109,15 @@ pub struct Active {
     upper: PathBuf,
     lowers: Vec<PathBuf>,
     chain: Option<ChainId>,
+    noted: Option<Noted>,
     claim: claim::Claim,
+}
+
+/// What is in it, if it holds a whole layer.
+#[derive(Debug)]
+struct Noted {
+    index: Arc<LayerIndex>,
+    chunks: Arc<ChunkIndex>,
 }
 
 impl Active {
@@ -118,6 +129,13 @@ impl Active {
     /// Returns the directory that takes the changes.
     pub fn upper(&self) -> &Path {
         &self.upper
+    }
+
+    /// Says that it holds all of a layer that stands on `below`, whatever it was prepared on.
+    fn keep_above(&mut self, below: &[DiffId], known: &Known<'_>) {
+        self.chain = ChainId::of(below);
+        let (index, chunks) = (Arc::clone(&known.index), Arc::clone(&known.chunks));
+        self.noted = Some(Noted { index, chunks });
     }
 
     /// Returns the directories beneath it, topmost first.

@@ -131,6 +131,20 @@ impl Overlay {
         self.publish(claim, layer, Marker::new(&self.boot, root, form))
     }
 
+    /// Makes a layer above what was unpacked of it on other layers, with nothing to do.
+    fn make_same(&self, claim: &Claim, layer: &DiffId) -> Result<Option<(RootEntry, Form)>, SnapshotError> {
+        for Candidate { name, place, .. } in above::same(self.candidates(layer, None)?) {
+            if self.hold(claim, &name)?
+                && let Some(marker) = Marker::read(&place)?
+            {
+                dress(&claim.path().join("fs"), Some(&place.join("fs")))?;
+                return Ok(Some((marker.root, Form::Above { base: name })));
+            }
+        }
+        remove_list(claim)?;
+        Ok(None)
+    }
+
     /// Makes the topmost layer of a chain above another snapshot; `None` if that cannot be done.
     fn make_above(
         &self,
@@ -300,9 +314,12 @@ impl Snapshotter for Overlay {
         let Some((layer, lower)) = chain.split_last() else { return Ok(()) };
         let Some(name) = ChainId::of(chain) else { return Ok(()) };
         self.make(&name, &mut |claim| {
+            if let Some(made) = self.make_same(claim, layer)? {
+                return Ok(made);
+            }
             // Also keeps them from being pruned meanwhile.
             let below = self.prepare(lower)?;
-            if let Some(known) = known.filter(|known| above::is_worth_it(known)) {
+            if let Some(known) = known.filter(|known| above::is_worth_it(&known.index, &known.chunks)) {
                 match self.make_above(claim, chain, &below, known) {
                     Ok(Some(made)) => return Ok(made),
                     Ok(None) => {}
@@ -311,7 +328,8 @@ impl Snapshotter for Overlay {
                 start_again(claim)?;
             }
             let root = unpack::unpack(&claim.path().join("fs"), below.lowers(), open)?;
-            Ok((root, above::note(claim.path(), *layer, ChainId::of(lower), known)?))
+            let noted = known.map(|known| (&*known.index, &*known.chunks));
+            Ok((root, above::note(claim.path(), *layer, ChainId::of(lower), noted)?))
         })
     }
 
@@ -327,7 +345,7 @@ impl Snapshotter for Overlay {
         dress(&upper, speaking.and_then(|taken| taken.lowers.first()).map(PathBuf::as_path))?;
         let lowers: Vec<_> = taken.into_iter().flat_map(|taken| taken.lowers).collect();
         let root = exec::Root::Overlay(self.stack(&claim, &lowers));
-        Ok(Active { root, upper, lowers, chain: ChainId::of(chain), claim })
+        Ok(Active { root, upper, lowers, chain: ChainId::of(chain), noted: None, claim })
     }
 
     fn changes(&self, active: &Active) -> Result<Vec<Entry>, SnapshotError> {
@@ -335,7 +353,7 @@ impl Snapshotter for Overlay {
     }
 
     fn commit(&self, active: Active, layer: &DiffId) -> Result<(), SnapshotError> {
-        let Active { claim, chain, .. } = active;
+        let Active { claim, chain, noted, .. } = active;
         let name = chain.map_or(ChainId(layer.0), |chain| chain.then(layer));
         let _lock = self.lock_layer(&name)?;
         if self.believed(&name)?.is_some() {
@@ -346,7 +364,9 @@ impl Snapshotter for Overlay {
             fs::remove_dir_all(&path).map_err(io_error("remove", &path))?;
         }
         // The changes of a step have no entry for the root: what it did to it ends with it.
-        self.publish(claim, &name, Marker::new(&self.boot, RootEntry::Inherited, Form::Whole))
+        let noted = noted.as_ref().map(|noted| (&*noted.index, &*noted.chunks));
+        let form = above::note(claim.path(), *layer, chain, noted)?;
+        self.publish(claim, &name, Marker::new(&self.boot, RootEntry::Inherited, form))
     }
 
     fn prune(&self, keep: &mut dyn FnMut(&ChainId) -> bool) -> Result<usize, SnapshotError> {

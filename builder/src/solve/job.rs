@@ -307,7 +307,8 @@ impl<'a> Job<'a> {
             Some(layer) => layer,
             None => {
                 let content = contents.open(&one.path, Some(&fingerprint));
-                let layer = archive::set_aside(&mut *content.map_err(CopyError::Tree)?, &*workshop.store);
+                let mut content = content.map_err(CopyError::Tree)?;
+                let layer = archive::set_aside(&mut *content, &*workshop.store, &workshop.interrupt);
                 let layer = layer.map_err(failed)?;
                 workshop.cache.put(&key, &layer, workshop.now)?;
                 layer
@@ -399,7 +400,7 @@ impl<'a> Job<'a> {
         // Whoever had the lock a moment ago may have made it.
         let layer = match self.cached(&key)? {
             Some(layer) => layer,
-            None => self.made(&key, make)?,
+            None => self.made(&key, below, make)?,
         };
         drop(held);
         Ok(Step::Made(below.with(layer)))
@@ -408,6 +409,7 @@ impl<'a> Job<'a> {
     fn made(
         &mut self,
         key: &Key,
+        below: &Solved,
         make: impl FnOnce(LayerWriter) -> Result<Written, SolveError>,
     ) -> Result<Layer, SolveError> {
         self.cached = false;
@@ -427,6 +429,11 @@ impl<'a> Job<'a> {
         };
         let writer =
             LayerWriter::splicing(&*workshop.store, compression, workshop.threads.get(), last.as_ref())?;
+        // What is much like the layer before it is made above that one's snapshot, for less.
+        let (beside, writer) = match last {
+            Some(_) => (None, writer),
+            None => workshop.beside(self.id, writer),
+        };
         let Written { layer, index, chunks, .. } = make(writer.indexed())?;
         if let Some(index) = index {
             workshop.indexes.put(layer.diff_id, index)?;
@@ -435,6 +442,7 @@ impl<'a> Job<'a> {
             workshop.cache.put_last(&place, &chunks, workshop.now)?;
             workshop.indexes.note_chunks(chunks);
         }
+        workshop.keep_beside(beside, below, &layer);
         self.remember(key, &layer)?;
         workshop.cache.describe(&layer, &self.vertex.title, workshop.now)?;
         Ok(layer)

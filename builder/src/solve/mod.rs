@@ -18,6 +18,7 @@
 //! | `lock` | one maker for each key, over all processes |
 //! | `reuse` | what must be made again because somebody says so |
 //! | `explain` | why a step was made |
+//! | `beside` | layers unpacked for a RUN while they are written |
 //! | `cache`, `indexes` | what earlier builds left |
 //!
 //! # Two keys
@@ -46,6 +47,7 @@
 //! once more; by then all of it is noted, and nothing is guessed any more.
 
 mod answer;
+mod beside;
 pub mod cache;
 mod define;
 pub mod explain;
@@ -59,6 +61,7 @@ pub mod schedule;
 pub mod solver;
 
 pub use answer::{Answered, Asked, solve};
+pub use beside::stood_on;
 pub use cache::usage::Remembered;
 pub use cache::{Cache, CacheError};
 pub use explain::Explanation;

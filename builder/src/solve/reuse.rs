@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::dockerfile::SourceFile;
 use crate::plan::Graph;
-use crate::plan::stages::Outline;
+use crate::plan::stages::{Outline, Stage};
 
 /// Whether what was made before is taken.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,7 +37,13 @@ impl Reuse {
         };
         let named: Vec<bool> = (0..outline.stages.len()).map(is_named).collect();
         let of_vertex = stages(graph, outline, source);
-        of_vertex.into_iter().map(|stage| stage.is_some_and(|stage| named[stage])).collect()
+        let mut fresh: Vec<bool> =
+            of_vertex.into_iter().map(|stage| stage.is_some_and(|stage| named[stage])).collect();
+        let lines = lines(outline, source);
+        for (vertex, line) in &graph.shared {
+            fresh[vertex.0] |= stage_at(&lines, *line).is_some_and(|stage| named[stage]);
+        }
+        fresh
     }
 
     /// Returns the names that no stage has.
@@ -50,8 +56,16 @@ impl Reuse {
 
 /// Returns the stage that each vertex stands in, by the lines of the file.
 pub(crate) fn stages(graph: &Graph, outline: &Outline<'_>, source: &SourceFile) -> Vec<Option<usize>> {
-    let begin = |stage: &crate::plan::stages::Stage<'_>| source.position(stage.from.image.span.start).line;
-    let lines: Vec<usize> = outline.stages.iter().map(begin).collect();
-    let stage = |line: usize| lines.partition_point(|&begin| begin <= line).checked_sub(1);
-    graph.vertices.iter().map(|vertex| stage(vertex.line)).collect()
+    let lines = lines(outline, source);
+    graph.vertices.iter().map(|vertex| stage_at(&lines, vertex.line)).collect()
+}
+
+/// Returns where each stage begins.
+fn lines(outline: &Outline<'_>, source: &SourceFile) -> Vec<usize> {
+    let begin = |stage: &Stage<'_>| source.position(stage.from.image.span.start).line;
+    outline.stages.iter().map(begin).collect()
+}
+
+fn stage_at(lines: &[usize], line: usize) -> Option<usize> {
+    lines.partition_point(|&begin| begin <= line).checked_sub(1)
 }

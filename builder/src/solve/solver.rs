@@ -1,6 +1,6 @@
 //! What a solver works with, and what comes out: a vertex as layers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,7 @@ use crate::context::{Directory, LayerTree, Look};
 use crate::exec::Interrupt;
 use crate::op::copy::{CopyError, Names, Owner};
 use crate::op::run::RunError;
-use crate::plan::graph;
+use crate::plan::graph::{self, VertexId};
 use crate::progress::Progress;
 use crate::snapshot::{Known, Snapshotter};
 
@@ -35,6 +35,8 @@ pub struct Workshop<'a> {
     pub indexes: Indexes,
     /// Where layers are unpacked for RUN.
     pub snapshots: Box<dyn Snapshotter>,
+    /// Vertices whose layers are unpacked while they are written.
+    pub stood_on: HashSet<VertexId>,
     /// Contexts by name; the main one has none.
     pub contexts: BTreeMap<Option<String>, Arc<Directory>>,
     /// Where large contents go for a while.

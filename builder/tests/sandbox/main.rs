@@ -7,12 +7,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../build/room.rs"]
+mod builds;
 mod contained;
 mod crash;
 mod given;
 mod layers;
 mod probe;
 mod room;
+mod semantics;
 mod streams;
 
 use std::process::ExitCode;
@@ -37,7 +41,14 @@ fn main() -> ExitCode {
     if !is_root {
         eprintln!("SKIPPED: every test of the sandbox needs root, and this is not root");
     }
-    let tests = [given::tests(), contained::tests(), streams::tests(), layers::tests(), crash::tests()];
+    let tests = [
+        given::tests(),
+        contained::tests(),
+        streams::tests(),
+        layers::tests(),
+        semantics::tests(),
+        crash::tests(),
+    ];
     let tests = tests.into_iter().flatten().map(|(name, test): (&str, fn())| {
         let run = move || {
             test();

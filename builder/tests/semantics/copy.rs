@@ -276,6 +276,149 @@ fn s30_file_capabilities_survive_chown_and_other_attributes_stay_behind() {
 }
 
 #[test]
+fn s31_parents_keeps_the_path_from_the_root_or_the_first_pivot() {
+    let room = on(&[directory("d", 0o711, 5), directory("d/x", 0o1777, 6)]);
+    room.file("x/y/a.txt", "a").file("x/y/b.txt", "b").file("x/c.md", "c").file("top.txt", "t");
+    mode(&room, "x", 0o750);
+    symlink("x", room.at("way")).unwrap();
+    let a = |to: &str| format!("644 0:0 {to}a.txt \"a\"");
+    assert_eq!(
+        room.last("COPY --parents x/y/a.txt /n"),
+        ["755 0:0 n/".to_owned(), "750 0:0 n/x/".into(), "755 0:0 n/x/y/".into(), a("n/x/y/")],
+        "the parents are the source's"
+    );
+    let file = ["755 0:0 n/", "644 0:0 n/top.txt \"t\""];
+    assert_eq!(room.last("COPY --parents ./top.txt /n"), file, "the destination is a directory anyway");
+    let pivoted = ["755 0:0 n/".to_owned(), "755 0:0 n/y/".into(), a("n/y/")];
+    assert_eq!(room.last("COPY --parents ./x/./y/a.txt /n/"), pivoted);
+    assert_eq!(room.last("COPY --parents x/./y/./a.txt /n"), pivoted, "only the first counts");
+    assert_eq!(room.last("COPY --parents way/./y/a.txt /n"), pivoted, "before it links are followed");
+    assert_eq!(room.last("COPY --parents x/*/./a.txt /n"), ["755 0:0 n/".to_owned(), a("n/")]);
+    let texts = room.last("COPY --parents **/*.txt /n");
+    assert_eq!(texts.len(), 6, "{texts:?}");
+    assert_eq!(room.last("COPY --parents x/**/*.txt /n").len(), 5);
+    assert_eq!(room.last("COPY --parents **/y /n").len(), 5, "a directory brings all that is in it");
+    assert_eq!(room.last("COPY --parents x/y top.txt **/*.none /n").len(), 6);
+    assert_eq!(room.last("COPY --parents **/none /n"), ["755 0:0 n/"], "nothing under a wildcard is well");
+    for missing in ["x/none", "none/./x", "x/./none", "way/y", "none"] {
+        let error = room.refused(&format!("COPY --parents {missing} /n"));
+        assert!(error.contains("is not there"), "{missing}: {error}");
+    }
+    let into = room.last("COPY --parents --chown=3 x/c.md /d");
+    assert_eq!(
+        into,
+        ["711 5:5 d/", "750 6:6 d/x/", "644 3:3 d/x/c.md \"c\""],
+        "mode from the source, no owner"
+    );
+    let made = room.last("COPY --parents --chown=3 --chmod=700 x/c.md /n");
+    assert_eq!(made, ["700 3:3 n/", "700 3:3 n/x/", "700 3:3 n/x/c.md \"c\""]);
+    let stage = "COPY x /s/t\nFROM localhost/base\nCOPY --parents --from=0";
+    assert_eq!(room.last(&format!("{stage} /s/./**/a.txt /n")).len(), 4);
+}
+
+#[test]
+fn s32_exclude_is_about_paths_below_each_source_and_prunes() {
+    let room = plain();
+    room.file("sub/a.c", "").file("sub/a.o", "").file("sub/deep/b.o", "").file("sub/deep/c.c", "");
+    let copied = |flags: &str, sources: &str| {
+        let image = room.build(&format!("FROM localhost/base\nCOPY {flags} {sources} /n/\n"));
+        let paths = room.paths(&image, image.layers.len() - 1);
+        paths.join(" ").replace("n/", "")
+    };
+    assert_eq!(copied("--exclude=*.o", "sub"), "n a.c deep deep/b.o deep/c.c", "* stops at slashes");
+    assert_eq!(copied("--exclude=**/*.o", "sub"), "n a.c deep deep/c.c");
+    assert_eq!(copied("--exclude=deep", "sub"), "n a.c a.o");
+    assert_eq!(copied("--exclude=deep --exclude=a.o", "sub"), "n a.c");
+    assert_eq!(copied("--exclude=* --exclude=!deep/c.c", "sub"), "n deep deep/c.c");
+    assert_eq!(copied("--exclude=*", "sub"), "n", "the destination is made though nothing is left");
+    assert_eq!(
+        copied("--exclude=sub/a.o --exclude=/a.o", "sub").split(' ').count(),
+        6,
+        "neither is a path there"
+    );
+    assert_eq!(copied("--exclude=sub/deep --exclude=Dockerfile", "."), "n sub sub/a.c sub/a.o");
+    assert_eq!(copied("--exclude=b.o", "sub/*"), "n a.c a.o c.c", "relative to each directory that matches");
+    // Against the documentation, BuildKit copies what the source itself names (moby/buildkit#5489).
+    assert_eq!(copied("--exclude=a.o", "sub/a.o"), "n a.o");
+    assert_eq!(copied("--exclude=*.o", "sub/a.*"), "n a.c a.o");
+    let stage = "COPY sub /s\nFROM localhost/base\nCOPY --from=0 --exclude=deep /s /n/";
+    assert_eq!(room.last(stage), ["755 0:0 n/", "644 0:0 n/a.c \"\"", "644 0:0 n/a.o \"\""]);
+    assert_eq!(copied("--parents --exclude=**/*.o", "sub/deep"), "n sub sub/deep sub/deep/c.c");
+    room.file("t.tar", tar(&[file("a.o", 0o600, 0, "")]));
+    assert_eq!(room.last("ADD --exclude=*.o t.tar /n"), ["755 0:0 n/", "600 0:0 n/a.o \"\""]);
+    let error = room.refused("COPY --exclude=[ sub /n");
+    assert!(error.contains("\"[\""), "{error}");
+}
+
+#[test]
+fn s32_exclude_is_in_the_key_only_by_what_it_leaves() {
+    let room = plain();
+    room.file("sub/a", "a").file("sub/b.o", "b");
+    let diff_id = |flags: &str| {
+        let image = room.build(&format!("FROM localhost/base\nCOPY {flags} sub /n/\n"));
+        image.layers[1].diff_id
+    };
+    let without = diff_id("--exclude=*.o");
+    room.file("sub/b.o", "changed").file("sub/c.o", "");
+    room.file("Dockerfile", "FROM localhost/base\nCOPY --exclude=**/*.o sub /n/\n");
+    let (built, heard) = room.run(&room.request("localhost/x"));
+    built.unwrap();
+    assert!(heard.iter().any(|line| line.starts_with("cached") && line.contains("COPY")), "{heard:?}");
+    assert_eq!(diff_id("--exclude=**/*.o"), without);
+    assert_ne!(diff_id(""), without);
+}
+
+#[test]
+fn s33_link_lays_out_on_nothing_and_stands_on_anything() {
+    let room = on(&[
+        directory("tmp", 0o1777, 5),
+        directory("real", 0o700, 5),
+        link("alias", "real"),
+        directory("etc", 0o755, 0),
+        file("etc/passwd", 0o644, 0, "app:x:7:8::/:\n"),
+    ]);
+    room.file("f", "f");
+    assert_eq!(room.last("COPY --link f /tmp/"), ["755 0:0 tmp/", "644 0:0 tmp/f \"f\""], "1777 is gone");
+    assert_eq!(room.last("COPY f /tmp/"), ["1777 5:5 tmp/", "644 0:0 tmp/f \"f\""]);
+    let real = ["755 0:0 alias/", "644 0:0 alias/f \"f\""];
+    assert_eq!(room.last("COPY --link f /alias/"), real, "a link below is not followed");
+    assert_eq!(room.last("COPY --link f /real"), ["644 0:0 real \"f\""], "nor is a directory seen");
+    let owned = ["755 7:8 n/", "644 7:8 n/f \"f\""];
+    assert_eq!(room.last("COPY --link --chown=app f /n/"), owned, "the names are those of what is below");
+    let refused = room.refused("COPY --link --chown=nosuch f /n/");
+    assert!(refused.contains("user \"nosuch\" is not in /etc/passwd"), "{refused}");
+    // As in BuildKit: with --chmod it is no link.
+    assert_eq!(room.last("COPY --link --chmod=600 f /alias/"), ["700 5:5 real/", "600 0:0 real/f \"f\""]);
+    room.file("t.tar", tar(&[file("x", 0o600, 9, "x")]));
+    assert_eq!(room.last("ADD --link t.tar /real/"), ["755 0:0 real/", "600 9:9 real/x \"x\""]);
+}
+
+#[test]
+fn s33_the_layer_of_a_link_outlives_what_is_below() {
+    let room = plain();
+    room.file("f", "f").file("below", "1");
+    let dockerfile = "FROM localhost/base\nCOPY below /tmp/below\nCOPY --link f /tmp/f\n";
+    let first = room.build(dockerfile);
+    room.file("below", "2");
+    let (second, heard) = room.run(&room.request("localhost/test"));
+    let second = oxbox_layers::image::Image::load(&*room.store, &second.unwrap().manifest).unwrap();
+    assert_eq!(first.layers[2], second.layers[2]);
+    assert_ne!(first.layers[1], second.layers[1]);
+    assert!(heard.iter().any(|line| line.starts_with("cached") && line.contains("--link")), "{heard:?}");
+    let lines = second.config.history.as_ref().unwrap().iter().filter(|line| line.empty_layer != Some(true));
+    assert_eq!(lines.count(), second.layers.len());
+}
+
+#[test]
+fn s34_unpack_false_leaves_an_archive_as_it_is() {
+    let room = plain();
+    room.file("t.tar", tar(&[file("x", 0o600, 9, "x")]));
+    assert_eq!(room.last("ADD t.tar /n/"), room.last("ADD --unpack t.tar /n/"));
+    let image = room.build("FROM localhost/base\nADD --unpack=false t.tar /n/\n");
+    assert_eq!(room.paths(&image, 1), ["n", "n/t.tar"]);
+}
+
+#[test]
 fn s34_add_unpacks_what_is_a_tar_by_its_content_and_nothing_else() {
     let room = on(&[directory("d", 0o1777, 5), directory("usr", 0o755, 0), link("lnk", "usr")]);
     let archive = with_root(tar(&[

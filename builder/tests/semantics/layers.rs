@@ -138,10 +138,10 @@ fn s61_diff_ids_are_of_the_tars_and_every_layer_has_its_line_of_history() {
     let image = room.build("FROM localhost/base\nCOPY f /f\nCOPY none* /\nENV A=b\nWORKDIR /d\nADD f /g\n");
     let diff_ids = &image.config.rootfs.diff_ids;
     assert_eq!(diff_ids.len(), image.layers.len());
-    for layer in 0..image.layers.len() {
+    for (layer, diff_id) in diff_ids.iter().enumerate() {
         let tar = tar(&room, &image, layer);
-        assert_eq!(diff_ids[layer], DiffId(Digest::sha256(&tar)));
-        assert_ne!(diff_ids[layer].0, image.layers[layer].descriptor.digest, "that is of what is stored");
+        assert_eq!(*diff_id, DiffId(Digest::sha256(&tar)));
+        assert_ne!(diff_id.0, image.layers[layer].descriptor.digest, "that is of what is stored");
     }
     // What changes nothing makes no layer, and its line says so.
     let lines = image.config.history.as_ref().unwrap();

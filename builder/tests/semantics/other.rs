@@ -123,6 +123,7 @@ fn s46_targets_of_mounts_are_expanded_and_joined_and_a_bind_is_read_only() {
     };
     assert!(matches!(files.tree, MountTree::Vertex(_)));
     assert!(!read_only, "what is written is lost");
+    assert!(matches!(&mounts("--mount=source=x")[0], Mount::Bind { target, .. } if target == "/w"));
     for flags in ["target=/", "target=/w/..", "type=tmpfs,target=../", "type=cache,target=//"] {
         let kind = unplanned(&format!("FROM base\nWORKDIR /w\nRUN --mount={flags} x\n"));
         assert!(matches!(kind, PlanErrorKind::MountOnRoot), "{flags}: {kind:?}");

@@ -60,6 +60,7 @@ pub(super) fn category(kind: Kind) -> &'static str {
         Kind::Base => "base",
         Kind::Copy => "copy",
         Kind::Fetch => "fetch",
+        Kind::Link => "link",
         Kind::Run => "run",
         Kind::Workdir => "workdir",
     }

@@ -71,6 +71,8 @@ pub(crate) enum Kind {
     Copy,
     /// What an ADD names by its URL.
     Fetch,
+    /// What a COPY `--link` made, put on top of what is below: nothing is made for it.
+    Link,
     /// RUN.
     Run,
     /// WORKDIR.
@@ -150,9 +152,10 @@ impl Record {
             }
             Event::Done { vertex, title, layer, .. } => {
                 let step = self.end(now, vertex, title, Verdict::Made);
-                step.layer = layer.cloned();
-                if step.started.is_none() && step.kind == Kind::Base {
-                    step.ended = Some((now, Verdict::Base));
+                match step.kind {
+                    // The layer is another step's.
+                    Kind::Base | Kind::Link => step.ended = Some((now, Verdict::Base)),
+                    _ => step.layer = layer.cloned(),
                 }
             }
             Event::Failed { vertex, title, error, .. } => {
@@ -217,8 +220,9 @@ impl Kind {
     fn of(op: &Op) -> Self {
         match op {
             Op::Image(_) | Op::Local(_) | Op::Scratch => Self::Base,
-            Op::Copy(_) | Op::Merge(_) => Self::Copy,
+            Op::Copy(_) => Self::Copy,
             Op::Git(_) | Op::Http(_) => Self::Fetch,
+            Op::Merge(_) => Self::Link,
             Op::Run(_) => Self::Run,
             Op::Workdir(_) => Self::Workdir,
         }

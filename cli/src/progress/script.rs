@@ -33,7 +33,7 @@ pub(crate) fn graph(vertices: &[(&str, &[usize])]) -> Graph {
         };
         Vertex { op, title: (*title).to_owned(), line: at + 1, exported: true }
     };
-    Graph { vertices: vertices.iter().enumerate().map(vertex).collect() }
+    Graph { vertices: vertices.iter().enumerate().map(vertex).collect(), ..Graph::default() }
 }
 
 fn run(below: usize, others: &[usize]) -> Run {

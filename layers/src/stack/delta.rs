@@ -326,3 +326,104 @@ impl<'a> Compared<'a> {
 fn is_beneath(key: &[u8], directory: &[u8]) -> bool {
     key.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Delta, between, is_self_contained};
+    use crate::stack::{IndexBuilder, LayerIndex};
+    use crate::tar::{Entry, Kind};
+
+    /// `d/` is a directory, `f=7` a file whose content is told by a number, `l>f` another name of a file.
+    fn layer(entries: &[&str]) -> LayerIndex {
+        let mut builder = IndexBuilder::default();
+        for text in entries {
+            let (entry, offset) = match (text.split_once('='), text.split_once('>')) {
+                (Some((path, content)), _) => {
+                    (Entry::new(path, Kind::File { size: 1 }, 0o644), Some(content.parse().unwrap()))
+                }
+                (_, Some((path, target))) => {
+                    (Entry::new(path, Kind::Hardlink { target: target.into() }, 0o644), None)
+                }
+                _ if *text == "/" || text.ends_with('/') => {
+                    (Entry::new(text.trim_end_matches('/'), Kind::Directory, 0o755), None)
+                }
+                _ => (Entry::new(*text, Kind::File { size: 0 }, 0o644), Some(0)),
+            };
+            builder.push(&entry, offset).unwrap();
+        }
+        builder.finish()
+    }
+
+    fn delta(old: &[&str], new: &[&str]) -> Option<Delta> {
+        between(&layer(old), &layer(new), &|old, new, _| old == new)
+    }
+
+    fn text(paths: impl IntoIterator<Item = Vec<u8>>) -> Vec<String> {
+        paths.into_iter().map(|path| String::from_utf8(path).unwrap()).collect()
+    }
+
+    /// What is written, and what is hidden.
+    fn told(old: &[&str], new: &[&str]) -> (Vec<String>, Vec<String>) {
+        let delta = delta(old, new).unwrap();
+        (text(delta.write.into_iter().map(|one| one.entry.path)), text(delta.hide))
+    }
+
+    #[test]
+    fn only_a_layer_in_order_with_its_directories_is_self_contained() {
+        assert!(is_self_contained(&layer(&["a/", "a/b", "a/c/", "a/c/d", "a-b", ".wh.z"])));
+        assert!(is_self_contained(&layer(&[])));
+        for entries in [&["b", "a"][..], &["a", "a"], &["a/b"], &["a/", "b", "a/c"], &[".wh..wh..opq"]] {
+            assert!(!is_self_contained(&layer(entries)), "{entries:?}");
+        }
+        assert!(!is_self_contained(&layer(&[".wh.a", "a"])), "it depends on what is hidden");
+    }
+
+    #[test]
+    fn what_differs_is_written_with_the_directories_above_it() {
+        let old = ["a/", "a/b/", "a/b/f=1", "a/g=2", "c/", "c/h=3"];
+        assert_eq!(told(&old, &old), (vec![], vec![]));
+        let new = ["a/", "a/b/", "a/b/f=9", "a/g=2", "c/", "c/h=3"];
+        assert_eq!(told(&old, &new).0, ["a", "a/b", "a/b/f"]);
+        let new = ["a/", "a/b/", "a/b/f=1", "a/g=2", "c/", "c/h=3", "c/new/", "c/new/x"];
+        assert_eq!(told(&old, &new).0, ["c", "c/new", "c/new/x"]);
+    }
+
+    #[test]
+    fn what_went_is_hidden_once() {
+        let old = ["a/", "a/b/", "a/b/f=1", "a/g=2"];
+        assert_eq!(told(&old, &["a/", "a/g=2"]), (vec!["a".to_owned()], vec!["a/b".to_owned()]));
+        assert_eq!(told(&old, &[]), (vec![], vec!["a".to_owned()]));
+        // A file hides by itself, whatever was in its place.
+        assert_eq!(told(&old, &["a/", "a/b=5", "a/g=2"]).1, [""; 0]);
+    }
+
+    #[test]
+    fn a_directory_in_place_of_a_file_needs_none_below() {
+        let delta = delta(&["a=1"], &["a/", "a/b=2"]).unwrap();
+        assert_eq!(text(delta.no_directory_below), ["a"]);
+    }
+
+    #[test]
+    fn all_names_of_a_file_are_written_or_none() {
+        let old = ["a=1", "b>a", "c>b", "d=4"];
+        assert_eq!(told(&old, &["a=1", "b>a", "c>a", "d=4"]).0, [""; 0]);
+        assert_eq!(told(&old, &["a=2", "b>a", "c>a", "d=4"]).0, ["a", "b", "c"]);
+        assert_eq!(told(&old, &["a=1", "b>a", "c=1", "d=4"]).0, ["a", "b", "c"]);
+        assert_eq!(told(&old, &["a=1", "b>a", "c>a", "d>a"]).0, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn layers_that_hide_other_things_are_not_compared() {
+        assert!(delta(&["a/", "a/.wh.x"], &["a/", "a/.wh.x", "b"]).is_some());
+        assert!(delta(&["a/", "a/.wh.x"], &["a/"]).is_none());
+        assert!(delta(&["a/"], &["a/", "a/.wh.x"]).is_none());
+        assert!(delta(&["a/", "a/.wh..wh..opq"], &["a/"]).is_none());
+        assert!(delta(&["a/", "a/x"], &["a/", "a/.wh.x"]).is_none());
+    }
+
+    #[test]
+    fn what_a_layer_says_of_the_root_is_written_again() {
+        assert_eq!(told(&["/", "a"], &["/", "a"]).0, [""]);
+        assert_eq!(told(&["/", "a"], &["a"]), (vec![], vec![]));
+    }
+}

@@ -11,6 +11,7 @@
 //! Numbers are LEB128, times zigzag. 300 000 entries take about 10 MB. A record can be read on its
 //! own: the merged tree of `merge.rs` points at records and does not repeat them.
 
+use std::fmt;
 use std::io::{BufReader, Read};
 
 use super::pack::{Malformed, Packed, put_bytes, put_number, put_signed};
@@ -33,6 +34,12 @@ const HAS_XATTRS: u8 = 0x80;
 #[derive(Clone, PartialEq, Eq)]
 pub struct LayerIndex {
     bytes: Vec<u8>,
+}
+
+impl fmt::Debug for LayerIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LayerIndex({} bytes)", self.bytes.len())
+    }
 }
 
 /// Why there is no index of a layer.

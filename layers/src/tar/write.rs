@@ -82,6 +82,11 @@ impl<W: Write> Writer<W> {
         Ok(self.sink)
     }
 
+    /// Returns where the archive goes. What was written may be on its way there still.
+    pub(crate) fn sink_mut(&mut self) -> &mut W {
+        &mut self.sink
+    }
+
     /// Returns the bytes of archive so far.
     pub fn position(&self) -> u64 {
         self.flushed + self.filled as u64

@@ -270,6 +270,19 @@ fn files_of_a_filesystem_that_cannot_be_believed_are_read_each_time() {
 }
 
 #[test]
+fn who_is_told_to_believe_nothing_reads_all_and_notes_it() {
+    let context = Context::new();
+    context.build(&[MAIN]);
+    let directory = Directory::open(&context.path(""), Ignore::default()).unwrap().with_clock(tomorrow);
+    let directory = Arc::new(directory.learning(&context.folder.path().join("stat")));
+    let look = directory.look();
+    assert_eq!(fingerprints(&look, &[MAIN, "README.md"]), [(of("int main;"), true), (of("read"), true)]);
+    drop(look);
+    directory.remember();
+    assert_eq!(context.build(&["README.md"]), [(of("read"), false)]);
+}
+
+#[test]
 fn nodes_carry_kind_and_mode_but_no_owner() {
     let context = Context::new();
     let look = context.look("");

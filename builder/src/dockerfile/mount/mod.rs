@@ -101,7 +101,7 @@ pub enum Mount {
 /// `type=bind`: files of the build context, a stage or an image. What is written to it is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindMount {
-    /// Where in the stage.
+    /// Where in the stage; the working directory if empty.
     pub target: String,
     /// Stage, image or named context; the build context if absent.
     pub from: Option<String>,
@@ -114,7 +114,7 @@ pub struct BindMount {
 /// `type=cache`: a directory that outlives the build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheMount {
-    /// Where in the stage.
+    /// Where in the stage; the working directory if empty.
     pub target: String,
     /// Which cache; the target if absent.
     pub id: Option<String>,
@@ -173,7 +173,7 @@ pub struct SshMount {
 /// `type=tmpfs`: an empty directory in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TmpfsMount {
-    /// Where in the stage.
+    /// Where in the stage; the working directory if empty.
     pub target: String,
     /// The most it may hold, in bytes.
     pub size: Option<u64>,
@@ -204,8 +204,6 @@ pub enum MountErrorKind {
     InvalidValue { key: &'static str, value: String, expected: &'static str },
     #[error("mount option {key} has no meaning for type {kind}")]
     NotForType { key: &'static str, kind: &'static str },
-    #[error("mount of type {kind} needs a target")]
-    MissingTarget { kind: &'static str },
     #[error("secret mount needs an id or a target")]
     UnnamedSecret,
     #[error("secret mount has both id and source")]

@@ -1,6 +1,6 @@
 //! From expanded options to a typed mount.
 //!
-//! An option that its type gives no meaning is refused, where BuildKit ignores some of them.
+//! What BuildKit refuses is refused. Some options that a type gives no meaning it ignores, and so do we.
 
 use super::value::{boolean, size};
 use super::{
@@ -57,20 +57,21 @@ impl Kind {
     }
 
     fn allows(self, key: MountKey) -> bool {
-        use MountKey::{
-            Env, From, Gid, Id, Mode, ReadOnly, ReadWrite, Required, Sharing, Size, Source, Target, Uid,
-        };
         match key {
-            MountKey::Type | Target | ReadOnly => true,
-            ReadWrite => matches!(self, Kind::Bind | Kind::Cache | Kind::Tmpfs),
-            From => matches!(self, Kind::Bind | Kind::Cache),
-            Source => matches!(self, Kind::Bind | Kind::Cache | Kind::Secret),
-            Id => matches!(self, Kind::Cache | Kind::Secret | Kind::Ssh),
-            Gid | Mode | Uid => matches!(self, Kind::Cache | Kind::Secret | Kind::Ssh),
-            Required => matches!(self, Kind::Secret | Kind::Ssh),
-            Env => self == Kind::Secret,
-            Sharing => self == Kind::Cache,
-            Size => self == Kind::Tmpfs,
+            MountKey::Env
+            | MountKey::Id
+            | MountKey::ReadOnly
+            | MountKey::ReadWrite
+            | MountKey::Target
+            | MountKey::Type => true,
+            MountKey::From => self != Kind::Secret,
+            MountKey::Source => self != Kind::Ssh,
+            MountKey::Gid | MountKey::Mode | MountKey::Uid => {
+                matches!(self, Kind::Cache | Kind::Secret | Kind::Ssh)
+            }
+            MountKey::Required => matches!(self, Kind::Secret | Kind::Ssh),
+            MountKey::Sharing => self == Kind::Cache,
+            MountKey::Size => self == Kind::Tmpfs,
         }
     }
 }
@@ -117,16 +118,16 @@ impl Values {
     }
 
     fn mount(self, kind: Kind) -> Result<Mount, MountErrorKind> {
-        let needed =
-            |target: Option<String>| target.ok_or(MountErrorKind::MissingTarget { kind: kind.name() });
+        // Without a target a mount is at the working directory, as in BuildKit.
+        let needed = |target: Option<String>| target.unwrap_or_default();
         let Values { env, from, id, source, target, read_only, required, sharing, size, owner } = self;
         Ok(match kind {
             Kind::Bind => {
-                let (target, read_only) = (needed(target)?, read_only.unwrap_or(true));
+                let (target, read_only) = (needed(target), read_only.unwrap_or(true));
                 Mount::Bind(BindMount { target, from, source, read_only })
             }
             Kind::Cache => {
-                let (target, read_only) = (needed(target)?, read_only.unwrap_or(false));
+                let (target, read_only) = (needed(target), read_only.unwrap_or(false));
                 Mount::Cache(CacheMount { target, id, from, source, read_only, sharing, owner })
             }
             Kind::Secret => {
@@ -140,7 +141,7 @@ impl Values {
                 Mount::Secret(SecretMount { id, target, env, required, owner })
             }
             Kind::Ssh => Mount::Ssh(SshMount { id, target, required, owner }),
-            Kind::Tmpfs => Mount::Tmpfs(TmpfsMount { target: needed(target)?, size }),
+            Kind::Tmpfs => Mount::Tmpfs(TmpfsMount { target: needed(target), size }),
         })
     }
 }

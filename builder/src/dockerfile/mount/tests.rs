@@ -168,9 +168,6 @@ fn what_cannot_be_is_refused() {
     fails("tarket=/t", MountErrorKind::UnknownOption { key: "tarket".into(), suggestion });
     fails("target=/t,", MountErrorKind::UnknownOption { key: String::new(), suggestion: None });
     fails("target", MountErrorKind::MissingValue { key: "target" });
-    fails("type=bind", MountErrorKind::MissingTarget { kind: "bind" });
-    fails("type=cache,target=", MountErrorKind::MissingTarget { kind: "cache" });
-    fails("type=tmpfs,size=1", MountErrorKind::MissingTarget { kind: "tmpfs" });
     fails("type=secret", MountErrorKind::UnnamedSecret);
     fails("type=secret,target=/", MountErrorKind::UnnamedSecret);
     fails("type=secret,id=a,source=b", MountErrorKind::BothIdAndSource);
@@ -178,4 +175,22 @@ fn what_cannot_be_is_refused() {
     fails("type=tmpfs,target=/t,mode=7", MountErrorKind::NotForType { key: "mode", kind: "tmpfs" });
     fails("type=bind,target=/t,sharing=locked", MountErrorKind::NotForType { key: "sharing", kind: "bind" });
     fails("type=bind,target=/t,required", MountErrorKind::NotForType { key: "required", kind: "bind" });
+    fails("type=secret,id=a,from=b", MountErrorKind::NotForType { key: "from", kind: "secret" });
+    fails("type=ssh,source=a", MountErrorKind::NotForType { key: "source", kind: "ssh" });
+}
+
+#[test]
+fn what_means_nothing_is_ignored() {
+    assert_eq!(mount("type=bind,target=/t,id=a,env=b"), mount("type=bind,target=/t"));
+    assert_eq!(mount("type=ssh,rw,from=a,env=b"), mount("type=ssh"));
+    assert_eq!(mount("type=tmpfs,target=/t,source=a,from=b,id=c"), mount("type=tmpfs,target=/t"));
+}
+
+#[test]
+fn a_mount_without_a_target_is_at_the_working_directory() {
+    for text in ["type=bind", "type=bind,target="] {
+        let Mount::Bind(bind) = mount(text) else { panic!() };
+        assert_eq!(bind.target, "");
+    }
+    assert!(matches!(mount("type=cache,id=x"), Mount::Cache(CacheMount { target, .. }) if target.is_empty()));
 }

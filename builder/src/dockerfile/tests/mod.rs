@@ -2,6 +2,7 @@
 
 mod dump;
 pub(crate) mod exercise;
+mod forms;
 mod golden;
 mod oracle;
 mod roundtrip;

@@ -17,6 +17,7 @@ use oxbox_layers::store::BlobStore;
 use oxbox_layers::tar::{Kind, Reader};
 
 use crate::context::LayerTree;
+use crate::exec::Interrupt;
 
 use decompress::Bounded;
 
@@ -96,11 +97,35 @@ fn is_long_header(block: &[u8]) -> bool {
     is_magic && matches!(block[156], b'L' | b'K' | b'x' | b'g')
 }
 
-/// Sets an archive aside: its tar as a blob of the store.
-pub fn set_aside(content: &mut dyn Read, store: &dyn BlobStore) -> Result<Layer, ArchiveError> {
+/// Opens what is in a file that may be packed; more than `max_bytes` of it is an error.
+pub fn decompressed(content: &mut dyn Read, max_bytes: u64) -> Result<impl Read, ArchiveError> {
     let tar = decompress::open(content).map_err(|source| ArchiveError::Read { source })?;
-    let mut tar = Bounded::new(tar, MAX_ARCHIVE_BYTES);
+    Ok(Bounded::new(tar, max_bytes))
+}
+
+/// Sets an archive aside: its tar as a blob of the store. Fails once the build is given up.
+pub fn set_aside(
+    content: &mut dyn Read,
+    store: &dyn BlobStore,
+    interrupt: &Interrupt,
+) -> Result<Layer, ArchiveError> {
+    let mut tar = Watched { reader: decompressed(content, MAX_ARCHIVE_BYTES)?, interrupt };
     Layer::of_tar(store, &mut tar, Compression::None, 1).map_err(|source| ArchiveError::Layer { source })
+}
+
+/// Decompression takes minutes for what is large: nobody who gave up waits for it.
+struct Watched<'a, R> {
+    reader: R,
+    interrupt: &'a Interrupt,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.interrupt.is_sent() {
+            return Err(io::Error::other("the build was interrupted"));
+        }
+        self.reader.read(buffer)
+    }
 }
 
 /// Opens an archive that was set aside.
@@ -121,8 +146,9 @@ mod tests {
     use std::io::Read as _;
 
     use flate2::read::GzEncoder;
+    use oxbox_layers::store::Memory;
 
-    use super::is_archive;
+    use super::{Interrupt, is_archive, set_aside};
 
     /// A tar of one file that holds `content`, packed by `xz` and `bzip2`.
     const TAR_XZ: &[u8] = include_bytes!("testdata/archive.tar.xz");
@@ -158,6 +184,15 @@ mod tests {
         ] {
             assert!(!is(bytes), "{}", bytes.escape_ascii());
         }
+    }
+
+    #[test]
+    fn a_build_that_is_given_up_does_not_wait_for_an_archive() {
+        let store = Memory::default();
+        let interrupt = Interrupt::new();
+        set_aside(&mut &*TAR_XZ, &store, &interrupt).unwrap();
+        interrupt.send(15);
+        set_aside(&mut &*TAR_XZ, &store, &interrupt).unwrap_err();
     }
 
     #[test]

@@ -88,20 +88,19 @@ impl Walk<'_, '_> {
         let (source, target) = (tree::join(&parent.source, name), tree::join(&parent.target, name));
         let node = from.tree.node(&source)?.ok_or_else(|| TreeError::Missing { path: source.clone() })?;
         let passes = is_included && !is_excluded;
-        let is_directory = node.entry.kind == Kind::Directory;
         if passes {
             self.is_found = true;
             self.place_above()?;
-            match is_directory {
-                true => self.placer.put_directory(&node.entry, &target)?,
-                false => self.placer.place_leaf(*from, &source, node.clone(), &target)?,
-            }
         }
-        if is_directory {
-            self.above.push(Above { source: node.entry, target: target.clone(), is_placed: passes });
-            self.contents(&Here { source, target, relative, is_included, matched })?;
-            self.above.pop();
+        if node.entry.kind != Kind::Directory {
+            return if passes { self.placer.place_leaf(*from, &source, node, &target) } else { Ok(()) };
         }
+        if passes {
+            self.placer.put_directory(&node.entry, &target)?;
+        }
+        self.above.push(Above { source: node.entry, target: target.clone(), is_placed: passes });
+        self.contents(&Here { source, target, relative, is_included, matched })?;
+        self.above.pop();
         Ok(())
     }
 
@@ -111,5 +110,77 @@ impl Walk<'_, '_> {
             above.is_placed = true;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::{Filter, From, Glob, Ignore, Placer};
+    use crate::context::tree::tests::Trial;
+    use crate::op::copy::Rules;
+
+    /// All of `a`, `b` and `c.o` within each other, three deep; what is deepest is a file.
+    fn tree() -> Trial {
+        let names = ["a", "b", "c.o"];
+        let mut tree = Trial::default();
+        for first in names {
+            tree = tree.directory(first);
+            for second in names {
+                tree = tree.directory(&format!("{first}/{second}"));
+                for third in names {
+                    tree = tree.file(&format!("{first}/{second}/{third}"), "");
+                }
+            }
+        }
+        tree
+    }
+
+    fn ancestors(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        slashes.map(|(at, _)| path[..at].to_vec()).collect::<Vec<_>>().into_iter()
+    }
+
+    fn pattern() -> impl Strategy<Value = String> {
+        let part = prop::sample::select(vec!["a", "b", "c.o", "*", "**", "*.o", "?", "[ab]"]);
+        let parts = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
+        (prop::bool::weighted(0.3), parts)
+            .prop_map(|(back, parts)| if back { format!("!{parts}") } else { parts })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// What is placed is what each path's own patterns say, and the directories that lead to it.
+        #[test]
+        fn what_is_pruned_would_not_have_passed(
+            exclude in prop::collection::vec(pattern(), 0..4),
+            include in prop::option::of(pattern().prop_filter("--parents has no !", |pattern| !pattern.starts_with('!'))),
+        ) {
+            let tree = tree();
+            let exclude = Ignore::of_patterns(&exclude).unwrap();
+            let include = include.map(|pattern| Glob::ignore_pattern(&pattern).unwrap());
+            let below = Trial::default();
+            let mut placer = Placer::new(&below, Rules::default());
+            let from = From { tree: &tree, number: 0 };
+            let filter = Filter { from, include: include.as_ref(), exclude: &exclude };
+            let is_found = placer.place_filtered(&filter, b"", b"").unwrap();
+            let placed: BTreeSet<Vec<u8>> =
+                placer.finish().unwrap().into_iter().map(|placed| placed.entry.path).collect();
+            let passes = |path: &Vec<u8>| {
+                let is_included = include.as_ref().is_none_or(|glob| {
+                    ancestors(path).chain([path.clone()]).any(|path| glob.matches(&path))
+                });
+                is_included && !exclude.excludes(path)
+            };
+            let passing: Vec<_> = tree.0.keys().filter(|path| passes(path)).cloned().collect();
+            let expected: BTreeSet<_> =
+                passing.iter().flat_map(|path| ancestors(path).chain([path.clone()])).collect();
+            prop_assert_eq!(placed, expected);
+            prop_assert_eq!(is_found, !passing.is_empty());
+        }
     }
 }

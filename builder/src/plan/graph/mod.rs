@@ -14,6 +14,7 @@ mod copy;
 mod remote;
 mod run;
 
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
 use oxbox_layers::oci::{Config, Descriptor};
@@ -31,6 +32,8 @@ pub struct VertexId(pub usize);
 pub struct Graph {
     /// What is made; what a vertex names stands before it.
     pub vertices: Vec<Vertex>,
+    /// Lines, besides its own, of instructions that a vertex is too: they would do the same.
+    pub shared: BTreeSet<(VertexId, usize)>,
 }
 
 /// One thing to make.

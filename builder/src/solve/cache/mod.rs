@@ -92,20 +92,32 @@ impl Cache {
         })
     }
 
+    /// Works with the database. One that turns out to be damaged is put aside, and a new one asked.
     fn with<T>(
         &self,
         verb: &'static str,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        work: impl Fn(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, CacheError> {
-        // A thread that panicked in here left no transaction open: each statement is its own.
-        let connection = self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        work(&connection).map_err(|source| CacheError { verb, path: self.path.clone(), source })
+        // A thread that panicked in here left no transaction open: it was rolled back.
+        let mut connection = self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let done = match work(&connection) {
+            Err(error) if is_damage(&error) => {
+                // Another thread or process may have done so already; then its new one goes too, at worst.
+                put_aside(&self.path).and_then(|()| connect(&self.path)).and_then(|new| {
+                    *connection = new;
+                    work(&connection)
+                })
+            }
+            done => done,
+        };
+        done.map_err(|source| CacheError { verb, path: self.path.clone(), source })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Cache;
+    use super::records::tests::layer;
     use crate::solve::KeyHasher;
 
     #[test]
@@ -119,6 +131,26 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn a_database_that_turns_out_to_be_damaged_is_put_aside_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache.db");
+        let key = KeyHasher::new("run").finish();
+        let cache = Cache::open(&path).unwrap();
+        cache.put(&key, &layer(b"a"), 100).unwrap();
+        drop(cache);
+        // All but the first page, which says what there is.
+        let mut bytes = std::fs::read(&path).unwrap();
+        assert!(bytes.len() > 8192);
+        bytes[4096..].fill(0xa5);
+        std::fs::write(&path, bytes).unwrap();
+        let cache = Cache::open(&path).unwrap();
+        assert_eq!(cache.get(&key, 100).unwrap(), None);
+        assert!(folder.path().join("cache.db.damaged").exists());
+        cache.put(&key, &layer(b"a"), 100).unwrap();
+        assert_eq!(Cache::open(&path).unwrap().get(&key, 100).unwrap(), Some(layer(b"a")));
     }
 
     #[test]

@@ -140,7 +140,7 @@ pub(super) mod tests {
         cache.put(&key, &layer(b"a"), 100).unwrap();
         let other = DiffId(Digest::sha256(b"b")).to_string();
         cache
-            .with("write", |connection| connection.execute("UPDATE record SET diff_id = ?1", [other]))
+            .with("write", |connection| connection.execute("UPDATE record SET diff_id = ?1", [&other]))
             .unwrap();
         assert_eq!(cache.get(&key, 100).unwrap(), None);
     }

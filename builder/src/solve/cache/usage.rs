@@ -106,10 +106,11 @@ impl Cache {
 
     /// Notes the sizes of snapshots, and forgets those of all others.
     pub fn put_measured<'a>(&self, sizes: impl Iterator<Item = (&'a str, u64)>) -> Result<(), CacheError> {
+        let sizes: Vec<_> = sizes.collect();
         self.with("write", |connection| {
             let transaction = connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM snapshot", [])?;
-            for (name, bytes) in sizes {
+            for &(name, bytes) in &sizes {
                 let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
                 transaction
                     .execute("INSERT OR REPLACE INTO snapshot VALUES (?1, ?2)", params![name, bytes])?;

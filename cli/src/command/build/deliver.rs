@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oxbox_builder::Exported;
+use oxbox_copy::endpoint::AnyDestination;
 use oxbox_copy::location::{Location, Pick, StoreName};
 use oxbox_copy::transfer::{Options, copy};
 use oxbox_layers::oci::Reference;
@@ -79,6 +80,16 @@ impl Carrier<'_> {
                 self.write(image, sink, |path| Location::DockerArchive { path, image: name }).await
             }
         }
+    }
+
+    /// Prepares registries to take layers; nothing is asked of them yet.
+    pub(super) async fn registries(&self, names: &[Reference]) -> anyhow::Result<Vec<AnyDestination>> {
+        let mut destinations = Vec::new();
+        for name in names {
+            let to = Location::Registry(name.clone());
+            destinations.push(places::create(&to, self.0.client(&to)?, &self.0.root).await?);
+        }
+        Ok(destinations)
     }
 
     async fn push(&self, image: &Exported, names: &[Reference]) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use oxbox_builder::plan::Context;
 use oxbox_layers::oci::Platform;
+use oxbox_layers::oci::platform::PlatformError;
 
 use super::{OptionError, pair};
 use crate::fetch::Pull;
@@ -33,7 +34,7 @@ pub(super) struct Inputs {
     #[arg(long, value_name = "NAME=DIR")]
     build_context: Vec<String>,
     /// The platforms to build for [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_delimiter = ',')]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_delimiter = ',', value_parser = platform)]
     pub(super) platform: Vec<Platform>,
     /// When base images are pulled.
     #[arg(long, value_enum, num_args = 0..=1, default_value_t = Pull::Missing, default_missing_value = "always", require_equals = true)]
@@ -77,6 +78,11 @@ impl Inputs {
     fn named(&self) -> Result<Vec<(String, String)>, OptionError> {
         self.build_context.iter().map(|text| pair("build-context", text, "NAME=DIR")).collect()
     }
+}
+
+/// Reads a platform; `local` is this machine's, as in buildx.
+fn platform(text: &str) -> Result<Platform, PlatformError> {
+    if text == "local" { Ok(Platform::host()) } else { text.parse() }
 }
 
 /// Returns the lines of a file of arguments, without comments and blank ones.

@@ -1,37 +1,29 @@
 //! What a build says of itself at its end, kept for whoever asked; all the rest is passed on.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::solve::Explanation;
 
-use crate::progress::Building;
+/// An explanation, once there is one.
+pub(super) type Kept = Mutex<Option<Explanation>>;
 
 /// Passes events on, and keeps the explanation.
-pub(super) struct Listening {
-    pub(super) building: Arc<Building>,
-    explanation: Mutex<Option<Explanation>>,
+pub(super) struct Listening<'a> {
+    pub(super) inner: &'a dyn Progress,
+    pub(super) explanation: &'a Kept,
 }
 
-impl Listening {
-    pub(super) fn new(building: Arc<Building>) -> Self {
-        Self { building, explanation: Mutex::default() }
-    }
-
-    /// Returns what was kept.
-    pub(super) fn explanation(self) -> Option<Explanation> {
-        self.explanation.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Returns what was kept.
+pub(super) fn kept(explanation: Kept) -> Option<Explanation> {
+    explanation.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Progress for Listening {
+impl Progress for Listening<'_> {
     fn event(&self, event: Event<'_>) {
-        match event {
-            Event::Explained { explanation } => {
-                let mut kept = self.explanation.lock().unwrap_or_else(PoisonError::into_inner);
-                *kept = Some(explanation.clone());
-            }
-            event => self.building.event(event),
+        if let Event::Explained { explanation } = event {
+            *self.explanation.lock().unwrap_or_else(PoisonError::into_inner) = Some(explanation.clone());
         }
+        self.inner.event(event);
     }
 }

@@ -1,5 +1,6 @@
 //! `oxbox build`: an image from a Dockerfile.
 
+mod ahead;
 mod caching;
 mod deliver;
 mod exporter;
@@ -29,13 +30,15 @@ use super::call::{Call, Question};
 use crate::args::{Output, State};
 use crate::fetch::{Layers, Puller};
 use crate::interrupt::{Interrupt, Interrupted};
+use crate::progress::Building;
 use crate::registries::{Login, Registry};
 use crate::settings::{Root, Settings};
 use crate::{output, runtime, terminal};
+use ahead::Ahead;
 use caching::{Caching, Explain};
 use deliver::Carrier;
 use inputs::Inputs;
-use listen::Listening;
+use listen::{Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
 use shown::Shown;
@@ -144,10 +147,10 @@ pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     let wanted = options.outputs.wanted()?;
     let request = options.request(&root, plan, &wanted)?;
     let showing = options.shown.begin(settings, &request, &wanted.names())?;
-    let listening = Listening::new(Arc::clone(&showing.building));
-    let images = build(options, &request, &wanted, &root, &listening);
+    let explanation = Kept::default();
+    let images = build(options, &request, &wanted, &root, (&showing.building, &explanation));
     let shown = showing.end(&images);
-    let explanation = listening.explanation();
+    let explanation = listen::kept(explanation);
     let built = images.and_then(|images| shown.and_then(|()| options.tell(&images, &wanted, explanation)));
     // From here on nobody is at work in the store on this build's behalf.
     drop(request);
@@ -162,7 +165,7 @@ fn build(
     request: &Request,
     wanted: &Wanted,
     root: &Root,
-    progress: &Listening,
+    (progress, explanation): (&Arc<Building>, &Kept),
 ) -> anyhow::Result<Vec<Exported>> {
     let (signals, runtime) = (Interrupt::watch()?, runtime::start()?);
     let programs = exec::Interrupt::new();
@@ -175,22 +178,34 @@ fn build(
         pull: options.inputs.pull,
         layers: if wanted.is_only_pushed() { Layers::Leave } else { Layers::Bring },
         origins: Arc::default(),
-        progress: Arc::clone(&progress.building),
+        progress: Arc::clone(progress),
         runtime,
         interrupt: signals.clone(),
     });
     let fetching: Arc<dyn Fetch> = fetch.clone();
+    let carrier = Carrier(&fetch);
+    let destinations = fetch.runtime.block_on(carrier.registries(&wanted.pushed_as_made()))?;
+    let ahead = Ahead::new(&fetch.runtime, progress.clone(), &request.store, destinations);
     let made = match options.outputs.verify {
-        false => oxbox_builder::build(request, &fetching, progress, &programs).map_err(Into::into),
-        true => verify(request, &fetching, progress, &programs),
+        false => {
+            let listening = Listening { inner: &ahead, explanation };
+            oxbox_builder::build(request, &fetching, &listening, &programs).map_err(Into::into)
+        }
+        true => {
+            let listening = Listening { inner: &**progress, explanation };
+            verify(request, &fetching, &listening, &programs)
+        }
     };
     let images = match made {
         // Whatever it failed with, a signal is why.
         Err(_) if signals.has_happened() => return Err(Interrupted.into()),
         made => made?,
     };
-    let carrier = Carrier(&fetch);
     fetch.runtime.block_on(async {
+        tokio::select! {
+            () = ahead.end() => {}
+            () = signals.clone().happened() => return Err(Interrupted.into()),
+        }
         for (exporter, form) in &wanted.exporters {
             let Some(image) = form.and_then(|form| images.get(form)) else { continue };
             tokio::select! {

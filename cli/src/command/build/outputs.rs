@@ -244,6 +244,17 @@ impl Wanted {
         names
     }
 
+    /// Returns the names under which the image is pushed with the very layers that the steps make.
+    pub(super) fn pushed_as_made(&self) -> Vec<Reference> {
+        let is_as_made = |form: Option<usize>| {
+            form == Some(0) && self.forms.first().is_some_and(|form| form.squash == Squash::None)
+        };
+        let pushes = |kind: &Kind| matches!(kind, Kind::Registry | Kind::Store { push: true });
+        let exporters =
+            self.exporters.iter().filter(|(exporter, form)| pushes(&exporter.kind) && is_as_made(*form));
+        exporters.flat_map(|(exporter, _)| exporter.wishes.names.iter().cloned()).collect()
+    }
+
     /// Whether registries are all that the result goes to.
     pub(super) fn is_only_pushed(&self) -> bool {
         self.exporters.iter().all(|(exporter, _)| exporter.kind == Kind::Registry)

@@ -129,16 +129,7 @@ impl Source for LayoutSource {
     }
 
     async fn blob(&self, descriptor: &Descriptor) -> Result<BlobStream, EndpointError> {
-        let (layout, place, digest) = (Arc::clone(&self.layout), self.place.clone(), descriptor.digest);
-        let open = move || {
-            let subject = Subject::Blob(digest);
-            match layout.open(&digest) {
-                Ok(Some(blob)) => Ok((Box::new(blob) as Box<dyn Read + Send>, layout.blob_path(&digest))),
-                Ok(None) => Err(EndpointError::Absent { subject, place, details: String::new() }),
-                Err(error) => Err(EndpointError::store(subject, place, error)),
-            }
-        };
-        read_blob(descriptor, self.place.clone(), open).await
+        open_blob(&self.layout, &self.place, descriptor).await
     }
 
     /// Looks at every document that the index lists, once for all questions.
@@ -163,6 +154,28 @@ impl Source for LayoutSource {
     fn origin(&self, _blob: &Descriptor) -> Option<Origin> {
         None
     }
+}
+
+/// Opens a blob of a layout from its start; `place` is what errors call the layout.
+///
+/// # Errors
+///
+/// [`EndpointError::Absent`] if it is not there.
+pub async fn open_blob(
+    layout: &Arc<Layout>,
+    place: &str,
+    descriptor: &Descriptor,
+) -> Result<BlobStream, EndpointError> {
+    let (layout, owned_place, digest) = (Arc::clone(layout), place.to_owned(), descriptor.digest);
+    let open = move || {
+        let (subject, place) = (Subject::Blob(digest), owned_place);
+        match layout.open(&digest) {
+            Ok(Some(blob)) => Ok((Box::new(blob) as Box<dyn Read + Send>, layout.blob_path(&digest))),
+            Ok(None) => Err(EndpointError::Absent { subject, place, details: String::new() }),
+            Err(error) => Err(EndpointError::store(subject, place, error)),
+        }
+    };
+    read_blob(descriptor, place.to_owned(), open).await
 }
 
 fn open_layout(path: &Path, place: &str) -> Result<Layout, EndpointError> {

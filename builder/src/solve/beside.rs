@@ -1,0 +1,51 @@
+//! Layers that are unpacked while they are written, because a RUN will stand on them.
+
+use std::collections::HashSet;
+
+use oxbox_layers::layer::{Layer, LayerWriter};
+use oxbox_layers::oci::DiffId;
+
+use super::solver::{Solved, Workshop};
+use crate::plan::graph::{Graph, Op, VertexId};
+use crate::snapshot::Beside;
+
+/// Returns the vertices whose layers some RUN stands on. A RUN's own is there once it ran.
+pub fn stood_on(graph: &Graph) -> HashSet<VertexId> {
+    let mut found = HashSet::new();
+    for vertex in graph.vertices.iter().filter(|vertex| matches!(vertex.op, Op::Run(_))) {
+        let mut next = vertex.op.inputs().first().copied();
+        while let Some(below) = next {
+            if !found.insert(below) {
+                break;
+            }
+            next = graph.vertices[below.0].op.inputs().first().copied();
+        }
+    }
+    found.retain(|below| matches!(graph.vertices[below.0].op, Op::Copy(_)));
+    found
+}
+
+impl Workshop<'_> {
+    /// Starts unpacking what a vertex will write. A failure costs time only.
+    pub(super) fn beside(&self, vertex: VertexId, writer: LayerWriter) -> (Option<Beside>, LayerWriter) {
+        if !self.stood_on.contains(&vertex) {
+            return (None, writer);
+        }
+        match Beside::start(&*self.snapshots) {
+            Ok((beside, sink)) => (Some(beside), writer.copied_to(Box::new(sink))),
+            Err(error) => {
+                tracing::debug!(%error, "a layer is not unpacked beside being written");
+                (None, writer)
+            }
+        }
+    }
+
+    /// Keeps what was unpacked, now that the layer has a name.
+    pub(super) fn keep_beside(&self, beside: Option<Beside>, below: &Solved, layer: &Layer) {
+        let (Some(beside), Some(known)) = (beside, self.known(layer)) else { return };
+        let below: Vec<DiffId> = below.layers.iter().map(|layer| layer.diff_id).collect();
+        if let Err(error) = beside.finish(&*self.snapshots, &below, &layer.diff_id, &known) {
+            tracing::debug!(%error, "a layer was not unpacked beside being written");
+        }
+    }
+}

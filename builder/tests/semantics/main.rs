@@ -4,6 +4,7 @@
 //! parser     1–10   lines, words, JSON, heredocs, order        other     38–46   the other instructions
 //! variables  11–18  ARG, ENV and where words are expanded      layers    58–61   what a layer's bytes are
 //! copy       19–37  COPY and ADD                               history   62–66   what images say of themselves
+//! cache      47–55  what is made again
 //! given      parsing, planning and building in one line
 //! scene      a base, a context, builds, and layers as lines
 //! ```
@@ -14,6 +15,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod cache;
 mod copy;
 mod given;
 mod history;

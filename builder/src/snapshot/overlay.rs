@@ -32,6 +32,9 @@ use super::turn::{self, Turn};
 use super::{Active, Known, OpenLayer, SnapshotError, Snapshotter, Swept, io_error, unpack};
 use crate::exec;
 
+/// Fills a claim's `fs` with what a snapshot holds.
+type Fill<'a> = dyn FnMut(&Claim) -> Result<(RootEntry, Form), SnapshotError> + 'a;
+
 /// After this long the kernel has written a file back by itself (`dirty_expire_centisecs` is 30 s), so
 /// that syncing it waits for nothing.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
@@ -116,11 +119,7 @@ impl Overlay {
     }
 
     /// Makes the snapshot of a layer of what `fill` puts into a claim's `fs`.
-    fn make(
-        &self,
-        layer: &ChainId,
-        fill: &mut dyn FnMut(&Claim) -> Result<(RootEntry, Form), SnapshotError>,
-    ) -> Result<(), SnapshotError> {
+    fn make(&self, layer: &ChainId, fill: &mut Fill<'_>) -> Result<(), SnapshotError> {
         let _lock = self.lock_layer(layer)?;
         if self.believed(layer)?.is_some() {
             return Ok(());

@@ -30,7 +30,7 @@ pub(super) struct Inputs {
     #[arg(long, value_name = "FILE")]
     build_arg_file: Vec<PathBuf>,
     /// Another context, in place of an image or a stage: NAME=DIR, NAME=docker-image://IMAGE,
-    /// NAME=oci-layout://DIR[:TAG|@DIGEST] or NAME=target:STAGE.
+    /// NAME=oci-layout://DIR:TAG or NAME=target:STAGE.
     #[arg(long, value_name = "NAME=DIR")]
     build_context: Vec<String>,
     /// The platforms to build for [default: this machine's]

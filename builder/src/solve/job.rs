@@ -233,10 +233,12 @@ impl Job<'_> {
     fn cached(&mut self, key: &Key) -> Result<Option<Layer>, SolveError> {
         let wanted = self.compression();
         if let Some(layer) = self.recorded(&key.compressed(wanted))? {
+            self.workshop.indexes.note_place(&layer, self.definition());
             return Ok(Some(layer));
         }
         let Some(layer) = self.recorded(key)? else { return Ok(None) };
         if !self.vertex.exported {
+            self.workshop.indexes.note_place(&layer, self.definition());
             return Ok(Some(layer));
         }
         self.cached = false;

@@ -156,9 +156,9 @@ impl Workshop<'_> {
         Ok(Arc::clone(solved.stack.get_or_init(|| stack)))
     }
 
-    /// Returns what was noted of a layer that was written in this build.
+    /// Returns what was noted of a layer when it was written here.
     pub(super) fn known(&self, layer: &Layer) -> Option<Known<'_>> {
-        let chunks = self.indexes.chunks(layer)?;
+        let chunks = self.indexes.chunks(layer, &self.cache)?;
         // Without it the layer is unpacked whole, and an error that matters shows there.
         let index = self.indexes.get(layer, &*self.store).ok()?;
         Some(Known { index, chunks, store: &*self.store })

@@ -4,6 +4,7 @@
 //! cache.db    record(key → diff_id, digest, size, media_type, seal, used)    SQLite, WAL, many processes
 //!             last(definition → chunks, used)                              of the layer it led to last
 //!             layer(digest → title, made, uses), snapshot(name → bytes)    for du and prune: usage.rs
+//!             download(source → digest, etag, last_modified, used)         see `downloads`
 //! ```
 //!
 //! A record is a hint, never the truth: the layer's blob is in the store, and a record whose blob is
@@ -149,6 +150,7 @@ impl Cache {
     pub fn forget_before(&self, since: i64) -> Result<usize, CacheError> {
         self.with("write", |connection| {
             connection.execute("DELETE FROM last WHERE used < ?1", [since])?;
+            connection.execute("DELETE FROM download WHERE used < ?1", [since])?;
             connection.execute("DELETE FROM record WHERE used < ?1", [since])
         })
     }
@@ -162,7 +164,7 @@ impl Cache {
     }
 
     /// Works with the database. One that turns out to be damaged is put aside, and a new one asked.
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         verb: &'static str,
         work: impl Fn(&Connection) -> rusqlite::Result<T>,

@@ -22,6 +22,8 @@ pub(super) struct Job<'a> {
     pub(super) vertex: &'a Vertex,
     /// Whether nothing had to be done so far.
     pub(super) cached: bool,
+    /// Whether it was told that something is done.
+    pub(super) announced: bool,
 }
 
 impl Job<'_> {
@@ -85,7 +87,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn context(&self, name: &Option<String>) -> Result<Arc<Look>, SolveError> {
+    pub(super) fn context(&self, name: &Option<String>) -> Result<Arc<Look>, SolveError> {
         let context = self.workshop.contexts.get(name).map(|context| Arc::new(context.look()));
         context.ok_or_else(|| SolveError::NoContext { name: name.clone().unwrap_or_default() })
     }
@@ -148,7 +150,11 @@ impl Job<'_> {
         archive::open(layer, &workshop.store, &workshop.spool).map(Some).map_err(failed)
     }
 
-    fn planned(&mut self, planned: &mut Planned, below: &Arc<Solved>) -> Result<Solved, SolveError> {
+    pub(super) fn planned(
+        &mut self,
+        planned: &mut Planned,
+        below: &Arc<Solved>,
+    ) -> Result<Solved, SolveError> {
         if planned.is_empty() {
             return Ok(below.unchanged());
         }
@@ -182,7 +188,7 @@ impl Job<'_> {
     }
 
     /// Returns what the key led to before, or makes it and remembers.
-    fn cached_or(
+    pub(super) fn cached_or(
         &mut self,
         key: &Key,
         below: &Solved,
@@ -193,7 +199,7 @@ impl Job<'_> {
         }
         self.cached = false;
         let workshop = self.workshop;
-        workshop.progress.event(Event::Started { vertex: self.id, title: &self.vertex.title, why: None });
+        self.announce();
         let (compression, definition) = (self.compression(), self.definition());
         let last = match workshop.reuse {
             Reuse::Allowed => workshop.cache.last(&definition)?,
@@ -220,6 +226,14 @@ impl Job<'_> {
         Ok(layer)
     }
 
+    /// Tells that there is something to do, once.
+    pub(super) fn announce(&mut self) {
+        if !std::mem::replace(&mut self.announced, true) {
+            let (vertex, title) = (self.id, self.vertex.title.as_str());
+            self.workshop.progress.event(Event::Started { vertex, title, why: None });
+        }
+    }
+
     /// What the vertex is called in its Dockerfile, and for which context, whatever is in the files: where
     /// to look for a layer with most of its chunks in common. A wrong guess costs time only.
     fn definition(&self) -> Key {
@@ -230,7 +244,7 @@ impl Job<'_> {
     }
 
     /// Returns a layer that the key led to before, compressed as it is wanted.
-    fn cached(&mut self, key: &Key) -> Result<Option<Layer>, SolveError> {
+    pub(super) fn cached(&mut self, key: &Key) -> Result<Option<Layer>, SolveError> {
         let wanted = self.compression();
         if let Some(layer) = self.recorded(&key.compressed(wanted))? {
             self.workshop.indexes.note_place(&layer, self.definition());

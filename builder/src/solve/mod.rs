@@ -7,11 +7,13 @@
 
 mod beside;
 pub mod cache;
+pub mod downloads;
 pub mod indexes;
 mod job;
 pub mod key;
 pub mod schedule;
 pub mod solver;
+mod source;
 
 pub use beside::stood_on;
 pub use cache::usage::Remembered;

@@ -16,7 +16,10 @@ use super::job::Job;
 use super::{Cache, CacheError, Indexes, IndexesError};
 use crate::context::{Directory, LayerTree};
 use crate::exec::Interrupt;
+use crate::fetch::Fetch;
 use crate::op::copy::{CopyError, Names, Owner};
+use crate::op::git::{GitError, Repositories};
+use crate::op::http::HttpError;
 use crate::op::run::RunError;
 use crate::plan::graph::{self, Op, Vertex, VertexId};
 use crate::progress::{Event, Progress};
@@ -48,6 +51,10 @@ pub struct Workshop<'a> {
     pub stood_on: HashSet<VertexId>,
     /// Contexts by name; the main one has none.
     pub contexts: BTreeMap<Option<String>, Arc<Directory>>,
+    /// What brings files from elsewhere.
+    pub fetch: &'a dyn Fetch,
+    /// What was fetched of git repositories.
+    pub repositories: Repositories,
     /// Where large contents go for a while.
     pub spool: PathBuf,
     /// How exported layers are compressed.
@@ -83,6 +90,10 @@ pub enum SolveError {
     Cache(#[from] CacheError),
     #[error(transparent)]
     Copy(#[from] CopyError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error("base image {name} cannot be used")]
     Image { name: String, source: ImageError },
     #[error(transparent)]
@@ -112,14 +123,14 @@ impl Workshop<'_> {
         self.progress.event(Event::Looking { vertex: id, title });
         // What a stage stands on is neither made nor remembered here.
         let is_base = matches!(vertex.op, Op::Scratch | Op::Image(_) | Op::Merge(_));
-        let mut job = Job { workshop: self, id, vertex, cached: !is_base };
+        let mut job = Job { workshop: self, id, vertex, cached: !is_base, announced: false };
         let solved = match &vertex.op {
             Op::Scratch => Ok(Solved::of(Vec::new())),
             Op::Image(image) => self.image(image),
             Op::Merge(_) => Ok(inputs[0].on_top(&inputs[1])),
-            Op::Git(_) | Op::Http(_) | Op::Local(_) => {
-                Err(SolveError::NotSupported { title: title.to_owned() })
-            }
+            Op::Git(git) => job.git(git),
+            Op::Http(http) => job.http(http),
+            Op::Local(local) => job.local(local),
             Op::Workdir(workdir) => job.workdir(workdir, &inputs[0]),
             Op::Copy(copy) => job.copy(copy, inputs),
             Op::Run(run) if !run.mounts.is_empty() || run.security == graph::Security::Insecure => {
@@ -194,7 +205,7 @@ impl Solved {
         Self { layers: Arc::clone(&self.layers), has_own_layer: false, stack: self.stack.clone() }
     }
 
-    fn of(layers: Vec<Layer>) -> Self {
+    pub(super) fn of(layers: Vec<Layer>) -> Self {
         Self { layers: Arc::new(layers), has_own_layer: false, stack: OnceLock::new() }
     }
 

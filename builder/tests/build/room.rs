@@ -13,7 +13,7 @@ use oxbox_builder::export::form::Form;
 use oxbox_builder::plan::Options;
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::solve::Reuse;
-use oxbox_builder::{BuildError, DEFAULT_EPOCH, Exported, Fetch, FetchError, Request, build};
+use oxbox_builder::{BuildError, DEFAULT_EPOCH, Exported, Fetch, FetchError, Origin, Request, build};
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::Image;
 use oxbox_layers::oci::{Descriptor, Platform, Reference};
@@ -110,6 +110,7 @@ impl Room {
             contexts: BTreeMap::new(),
             dockerfile: None,
             ignore: None,
+            origin: Origin::default(),
             options: Options::default(),
             names: vec![name.parse::<Reference>().unwrap().or_latest()],
             forms: vec![Form::plain(Compression::default())],

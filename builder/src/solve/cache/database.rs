@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// Changes whenever the tables do; another version's file is emptied, since it can be rebuilt.
-const SCHEMA_VERSION: i32 = 4;
+const SCHEMA_VERSION: i32 = 5;
 
 const SCHEMA: &str = "
     DROP TABLE IF EXISTS record;
@@ -21,6 +21,10 @@ const SCHEMA: &str = "
     DROP TABLE IF EXISTS layer;
     CREATE TABLE layer (
         digest TEXT PRIMARY KEY, title TEXT NOT NULL, made INTEGER NOT NULL, uses INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    DROP TABLE IF EXISTS download;
+    CREATE TABLE download (
+        source BLOB PRIMARY KEY, digest TEXT NOT NULL, etag TEXT, last_modified TEXT, used INTEGER NOT NULL
     ) WITHOUT ROWID;
     DROP TABLE IF EXISTS snapshot;
     CREATE TABLE snapshot (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;";

@@ -1,4 +1,5 @@
 //! A folder with a context, a state and a store, and builds in it.
+#![allow(dead_code, reason = "the semantics' tests use it too, each its own part")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -85,13 +85,20 @@ pub fn shown(url: &str) -> String {
     bare.chars().take(MAX_SHOWN).collect()
 }
 
-/// Returns a web address without user and password: those are nobody's but the server's, and histories
-/// and titles are read by many. Of ssh, the user is part of the address.
-pub fn without_user(url: &str) -> String {
-    let Some((scheme @ ("http" | "https"), rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let host = rest[..authority].rfind('@').map_or(0, |at| at + 1);
-    format!("{scheme}://{}", &rest[host..])
+/// Returns a text with the web addresses in it but for their users and passwords: those are nobody's but
+/// the server's, and histories and titles are read by many. Of ssh, the user is part of the address.
+pub fn without_users(text: &str) -> String {
+    let (mut told, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        told.push_str(before);
+        let is_web = before.ends_with("http://") || before.ends_with("https://");
+        let is_end = |one: char| one.is_whitespace() || "/?#\"'".contains(one);
+        let authority = &after[..after.find(is_end).unwrap_or(after.len())];
+        let host = authority.rfind('@').filter(|_| is_web).map_or(0, |at| at + 1);
+        rest = &after[host..];
+    }
+    told + rest
 }
 
 /// Why something could not be brought in.
@@ -143,7 +150,7 @@ pub enum FetchError {
 
 #[cfg(test)]
 mod tests {
-    use super::{shown, without_user};
+    use super::{shown, without_users};
 
     #[test]
     fn an_address_is_shown_without_its_secrets() {
@@ -158,15 +165,19 @@ mod tests {
     }
 
     #[test]
-    fn an_address_without_its_user_leads_to_the_same_place() {
+    fn addresses_without_their_users_lead_to_the_same_places() {
         for (url, expected) in [
             ("https://user:p@q.io/a@b?x=1#main:sub", "https://q.io/a@b?x=1#main:sub"),
             ("http://q.io?a=b@c", "http://q.io?a=b@c"),
             ("ssh://git@q.io/a", "ssh://git@q.io/a"),
             ("git@q.io:a", "git@q.io:a"),
             ("dir/a@b", "dir/a@b"),
+            (
+                "ADD [\"http://a:b@q.io\", \"https://c@q.io\", \"x@y\"]",
+                "ADD [\"http://q.io\", \"https://q.io\", \"x@y\"]",
+            ),
         ] {
-            assert_eq!(without_user(url), expected);
+            assert_eq!(without_users(url), expected);
         }
     }
 }

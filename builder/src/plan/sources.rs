@@ -11,7 +11,7 @@ use super::run::check_name;
 use super::state::State;
 use super::step::Step;
 use crate::dockerfile::ast::{self, Word};
-use crate::fetch::{shown, without_user};
+use crate::fetch::{shown, without_users};
 
 /// What the sources of an instruction are, before expansion.
 pub(super) struct Sources<'s> {
@@ -89,14 +89,14 @@ impl Planner<'_> {
                         fetched(remote, &text, &wanted).map_err(|kind| step.place.error(kind, span))?;
                     let title = match &op {
                         Op::Http(http) => format!("FETCH {}", shown(&http.url)),
-                        _ => format!("FETCH {}", without_user(&text)),
+                        _ => format!("FETCH {}", without_users(&text)),
                     };
                     let vertex = self.part(step, op, title)?;
                     found.vertices.push(vertex);
                     Source::Vertex { vertex: vertex.id(), pattern }
                 }
             };
-            found.names.push(without_user(&text));
+            found.names.push(without_users(&text));
             found.sources.push(source);
         }
         for source in sources.written {

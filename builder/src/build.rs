@@ -12,7 +12,7 @@ use oxbox_layers::store::{Layout, StoreError};
 
 use crate::context::find::FindError;
 use crate::context::{Directory, Ignore, TreeError};
-use crate::definition::Definition;
+use crate::definition::{Definition, Origin};
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
 use crate::export::files::{self, Files};
@@ -21,6 +21,7 @@ use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
 use crate::lazy::Lazy;
 use crate::lint::{self, Checked, Rule};
+use crate::op::git::Repositories;
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
 use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
@@ -50,6 +51,8 @@ pub struct Request {
     pub dockerfile: Option<PathBuf>,
     /// The ignore file, if it is not the usual one.
     pub ignore: Option<PathBuf>,
+    /// Where context and Dockerfile come from, if not from this machine.
+    pub origin: Origin,
     /// What the plan depends on.
     pub options: plan::Options,
     /// Names that the image of the first form gets in the store.
@@ -139,14 +142,19 @@ pub fn build(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Vec<Exported>, BuildError> {
-    let definition =
-        Definition::read(&request.context, request.dockerfile.as_deref(), request.ignore.as_deref())?;
+    let definition = Definition::read(
+        &request.context,
+        request.dockerfile.as_deref(),
+        request.ignore.as_deref(),
+        &request.origin,
+    )?;
     let store = Arc::new(Lazy::new(Arc::clone(&request.store), Arc::clone(fetch)));
     let plan = read_plan(&definition, request, &store, fetch, progress)?;
-    let file = definition.path.clone();
+    let file = PathBuf::from(&definition.name);
     let (fresh, places) = fresh(&definition, &plan.graph, request, progress);
     let (epoch, created) = request.times.of(&plan, jiff::Timestamp::now().as_second());
-    let mut workshop = workshop(request, store, (definition.ignore, epoch), progress, interrupt)?;
+    let listeners = (&**fetch, progress);
+    let mut workshop = workshop(request, store, (definition.ignore, epoch), listeners, interrupt)?;
     workshop.stood_on = stood_on(&plan.graph);
     let targets = plan.results.iter().map(|result| result.vertex).collect();
     let asked = Asked { graph: &plan.graph, targets, fresh, places, jobs: request.jobs };
@@ -285,7 +293,7 @@ fn workshop<'a>(
     request: &Request,
     store: Arc<Lazy>,
     (ignore, epoch): (Ignore, i64),
-    progress: &'a dyn Progress,
+    (fetch, progress): (&'a dyn Fetch, &'a dyn Progress),
     interrupt: &Interrupt,
 ) -> Result<Workshop<'a>, BuildError> {
     let state = &request.state;
@@ -301,6 +309,8 @@ fn workshop<'a>(
     let open = |path: &Path, ignore| {
         let context = Directory::open(path, ignore)?;
         Ok::<_, TreeError>(Arc::new(match request.reuse {
+            // What was brought from elsewhere goes with this build, and so does what is known of it.
+            _ if path.starts_with(state.join("scratch")) => context,
             Reuse::Allowed | Reuse::Except(_) => context.remembering(&stat),
             Reuse::Forbidden => context.learning(&stat),
         }))
@@ -317,6 +327,8 @@ fn workshop<'a>(
         snapshots: Box::new(snapshots),
         stood_on: HashSet::new(),
         contexts,
+        fetch,
+        repositories: Repositories::new(state, interrupt),
         spool,
         compression: request.forms.first().map_or(Compression::None, |form| form.compression),
         threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
@@ -356,7 +368,15 @@ fn fresh(
     }
     let source = SourceFile::new(definition.name.as_str(), definition.text.as_str());
     let fresh = request.reuse.fresh(graph, &outline, &source);
-    (fresh, explain::places(graph, &outline, &source, &request.context, &definition.path))
+    // What was brought from elsewhere lies somewhere else each time.
+    let scratch = request.state.join("scratch");
+    let whence = |path: &'_ Path, name: &'_ str| match path.starts_with(&scratch) {
+        true => PathBuf::from(name),
+        false => path.to_owned(),
+    };
+    let context = whence(&request.context, "");
+    let dockerfile = whence(&definition.path, &definition.name);
+    (fresh, explain::places(graph, &outline, &source, &context, &dockerfile))
 }
 
 fn solve(asked: &Asked<'_>, workshop: &Workshop<'_>, file: &Path) -> Result<Answered, BuildError> {

@@ -5,6 +5,8 @@
 //! snapshots/    layers unpacked for RUN                                             forget: those not in use go
 //! indexes/      what is in layers            sweep: those of layers that are gone   forget: all go
 //! stat/         what contexts' files hold    tidy: those of two months ago          forget: all go
+//! git/          what was fetched of repositories                                   forget: those not in use go
+//! scratch/      what came from elsewhere, for one build                             forget: those of dead builds go
 //! tmp/          contents set aside for a while: files without a name, or leftovers  forget: all go
 //!
 //! usage     what takes how much             bounds   how much may stay (pure)     tidy       now and then, by itself
@@ -37,6 +39,8 @@ pub use self::indexes::sweep_indexes;
 pub use self::leftovers::{Leftovers, sweep_leftovers};
 pub use self::tidy::tidy;
 pub use self::usage::{Usage, usage};
+use crate::context::Scratch;
+use crate::op::git;
 use crate::snapshot::SnapshotError;
 use crate::solve::{Cache, CacheError};
 
@@ -51,7 +55,9 @@ pub struct Forgotten {
     pub indexes: usize,
     /// Contexts whose files were known.
     pub contexts: usize,
-    /// Bytes of what went, but for the records.
+    /// What was fetched of git repositories.
+    pub repositories: usize,
+    /// Bytes of what went, but for the records and the repositories.
     pub bytes: u64,
 }
 
@@ -105,6 +111,12 @@ pub fn forget(state: &Path, sweep: Sweep) -> Result<Forgotten, HousekeepingError
     forgotten.contexts = empty("stat", &is_finished)?;
     empty("tmp", &|_| true)?;
     forgotten.bytes += leftovers::unfinished(state, sweep)?.bytes;
+    let failed = |source| HousekeepingError::Io { verb: "empty", path: state.to_owned(), source };
+    forgotten.repositories = match sweep {
+        Sweep::Remove => git::forget(state).and_then(|gone| Scratch::sweep(state).map(|()| gone)),
+        Sweep::DryRun => git::count(state),
+    }
+    .map_err(failed)?;
     Ok(forgotten)
 }
 

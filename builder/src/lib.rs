@@ -25,6 +25,6 @@ pub mod solve;
 pub mod verify;
 
 pub use build::{BuildError, DEFAULT_EPOCH, Request, build};
-pub use definition::Definition;
+pub use definition::{Definition, Given, Origin};
 pub use export::Exported;
-pub use fetch::{Fetch, FetchError};
+pub use fetch::{Downloaded, Fetch, FetchError, UrlRequest, Validators};

@@ -56,6 +56,13 @@ impl Login {
 }
 
 impl Registry {
+    /// Returns a client for files of web servers, trusted as far as registries are.
+    pub(crate) fn web(&self) -> Client {
+        let environment = Environment::of_process();
+        let settings = Settings { trust: Trust::of_flag(self.tls_verify), ..Settings::new(&environment) };
+        Client::new(&environment, settings)
+    }
+
     /// Returns a client for what is at `location`.
     pub(crate) fn client(&self, side: &Side<'_>, location: &Location) -> Result<Client, CredentialsError> {
         let environment = Environment::of_process();

@@ -26,9 +26,9 @@ fn several_platforms_are_one_name_and_share_what_is_equal() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(ran.stderr.matches("COPY motd /motd").count(), 1, "made once: {}", ran.stderr);
     let index = oxbox.json(["inspect", "--json", "app"]);
-    let platforms: Vec<_> =
-        index["manifests"].as_array().unwrap().iter().map(|manifest| manifest["platform"].clone()).collect();
-    assert_eq!(platforms, [json!("linux/amd64"), json!("linux/arm64"), json!("linux/arm/v6")]);
+    let manifests = index["manifests"].as_array().unwrap().iter();
+    let architectures: Vec<_> = manifests.map(|manifest| &manifest["platform"]["architecture"]).collect();
+    assert_eq!(architectures, ["amd64", "arm64", "arm"]);
     oxbox.ok(["inspect", "--validate", "app"]);
     let again =
         oxbox.run(["build", "-t", "app", "--platform", "linux/amd64,linux/arm64,linux/arm/v6", "context"]);

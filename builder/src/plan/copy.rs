@@ -18,6 +18,7 @@ use super::sources::{Sources, Tree};
 use super::state::State;
 use super::step::{Named, Step};
 use crate::dockerfile::ast::{self, Word};
+use crate::fetch::without_users;
 use crate::op::copy::Owner;
 
 /// What COPY and ADD have in common.
@@ -122,7 +123,7 @@ impl Planner<'_> {
         let destination = self.expander(state, step).word(files.destination)?;
         let line = history(&files, (chown.as_deref(), chmod.as_deref()), &found.names, &destination);
         let needs_names = chown.as_deref().is_some_and(Owner::needs_names);
-        let text = self.expanded_text(state, step);
+        let text = without_users(&self.expanded_text(state, step));
         let below = match layout {
             Layout::Below => state.vertex,
             Layout::Nothing => self.named_vertex(step, &Named::Scratch).unwrap_or(state.vertex),

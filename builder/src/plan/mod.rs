@@ -70,7 +70,7 @@ use std::collections::BTreeSet;
 
 use oxbox_layers::oci::Platform;
 
-use crate::dockerfile::{File, Instruction, SourceFile};
+use crate::dockerfile::{File, SourceFile};
 use error::Errors;
 use grow::Growing;
 use images::Images;
@@ -79,7 +79,7 @@ use resolve::Resolver;
 use scope::{Expander, Scope};
 use stages::Outline;
 use state::State;
-use step::{Place, Step};
+use step::Place;
 use title::{Form, Titles};
 use warning::Warnings;
 
@@ -117,7 +117,7 @@ pub enum ResultForm {
 /// place.
 pub fn plan(file: &File, source: &str, options: &Options, bases: &mut dyn Bases) -> Result<Plan, PlanErrors> {
     let mut warnings = Warnings::default();
-    warn_of_syntax(file, options, &mut warnings);
+    warning::of_syntax(file, options, &mut warnings);
     let outline = stages::outline(file);
     let target = outline.target(options.target.as_deref()).map_err(PlanError::nowhere)?;
     let source = SourceFile::new(String::new(), source);
@@ -142,7 +142,7 @@ pub fn plan(file: &File, source: &str, options: &Options, bases: &mut dyn Bases)
         results.extend(result);
         epoch = epoch.or(said);
     }
-    warn_of_build_args(file, &drawing.declared, options, &mut warnings);
+    warning::of_build_args(file, &drawing.declared, options, &mut warnings);
     let Drawing { errors, mut growing, .. } = drawing;
     errors.finish()?;
     for result in &results {
@@ -198,7 +198,7 @@ impl Drawing<'_> {
         };
         let needed = resolver.resolve(self.target);
         let steps = needed.stages.iter().flatten().flat_map(|stage| &stage.steps);
-        self.declared.extend(steps.flat_map(declared));
+        self.declared.extend(steps.flat_map(warning::declared));
         let mut planner = Planner {
             source: self.source,
             options: &options,
@@ -267,46 +267,4 @@ fn finish(mut state: State, options: &Options) -> StageResult {
     let platform = config.platform().normalised();
     (config.os, config.architecture, config.variant) = (platform.os, platform.architecture, platform.variant);
     state.result()
-}
-
-/// A `# syntax`, or an argument in its place, asks for another reader of the file, which is never fetched.
-fn warn_of_syntax(file: &File, options: &Options, warnings: &mut Warnings) {
-    let written = file.directives.syntax.as_ref().map(|syntax| (syntax.text.as_str(), Some(syntax.span)));
-    let given = options.build_args.get("BUILDKIT_SYNTAX").map(|text| (text.as_str(), None));
-    let Some((text, span)) = given.or(written) else { return };
-    let image = text.split_whitespace().next().unwrap_or_default();
-    let name = image.split(['@', ':']).next().unwrap_or_default();
-    let name = name.strip_prefix("docker.io/").unwrap_or(name);
-    if !matches!(name, "docker/dockerfile" | "docker/dockerfile-upstream") {
-        let message = "another syntax is not fetched, the file is read as a Dockerfile".to_owned();
-        warnings.push(message, span);
-    }
-}
-
-/// A `--build-arg` that no ARG of the file takes is probably a slip.
-fn warn_of_build_args(file: &File, declared: &BTreeSet<String>, options: &Options, warnings: &mut Warnings) {
-    let statements = file.statements.iter().map(|statement| &statement.instruction);
-    let declared: BTreeSet<&str> =
-        statements.flat_map(names_of).chain(declared.iter().map(String::as_str)).collect();
-    for name in options.build_args.keys() {
-        if !declared.contains(name.as_str()) && !arguments::is_predefined(name) {
-            let message = format!("build argument {} is not used by any ARG", crate::dockerfile::quote(name));
-            warnings.push(message, None);
-        }
-    }
-}
-
-/// Returns the names that a trigger declares.
-fn declared<'s>(step: &'s Step<'_>) -> impl Iterator<Item = String> + 's {
-    let is_trigger = step.origin == step::Origin::Trigger;
-    is_trigger.then(|| names_of(&step.statement.instruction)).into_iter().flatten().map(str::to_owned)
-}
-
-/// Returns the names that an ARG declares.
-fn names_of(instruction: &Instruction) -> impl Iterator<Item = &str> {
-    let declarations = match instruction {
-        Instruction::Arg(arg) => arg.declarations.as_slice(),
-        _ => &[],
-    };
-    declarations.iter().map(|declaration| declaration.name.text.as_str())
 }

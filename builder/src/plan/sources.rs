@@ -11,6 +11,7 @@ use super::run::check_name;
 use super::state::State;
 use super::step::Step;
 use crate::dockerfile::ast::{self, Word};
+use crate::fetch::{shown, without_users};
 
 /// What the sources of an instruction are, before expansion.
 pub(super) struct Sources<'s> {
@@ -86,12 +87,16 @@ impl Planner<'_> {
                     let span = sources.checksum.map_or(word.span, |flag| flag.span);
                     let (op, pattern) =
                         fetched(remote, &text, &wanted).map_err(|kind| step.place.error(kind, span))?;
-                    let vertex = self.part(step, op, format!("FETCH {text}"))?;
+                    let title = match &op {
+                        Op::Http(http) => format!("FETCH {}", shown(&http.url)),
+                        _ => format!("FETCH {}", without_users(&text)),
+                    };
+                    let vertex = self.part(step, op, title)?;
                     found.vertices.push(vertex);
                     Source::Vertex { vertex: vertex.id(), pattern }
                 }
             };
-            found.names.push(text);
+            found.names.push(without_users(&text));
             found.sources.push(source);
         }
         for source in sources.written {

@@ -23,7 +23,7 @@ const MAX_ATTEMPTS: usize = 1000;
 
 /// A directory of this process; removed when dropped.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     path: PathBuf,
     published: bool,
     // Holds the lock; closed after the directory is gone.
@@ -32,7 +32,7 @@ pub(super) struct Claim {
 
 impl Claim {
     /// Makes and locks a new directory in `parent`.
-    pub(super) fn new(parent: &Path) -> Result<Self, SnapshotError> {
+    pub(crate) fn new(parent: &Path) -> Result<Self, SnapshotError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         for _ in 0..MAX_ATTEMPTS {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -52,7 +52,7 @@ impl Claim {
     }
 
     /// Returns where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -81,7 +81,7 @@ impl Drop for Claim {
 }
 
 /// Removes every directory in `parent` whose owner is dead; returns how many.
-pub(super) fn sweep(parent: &Path) -> Result<usize, SnapshotError> {
+pub(crate) fn sweep(parent: &Path) -> Result<usize, SnapshotError> {
     let mut removed = 0;
     for path in directories(parent)? {
         if let Some(_lock) = lock(&path)? {

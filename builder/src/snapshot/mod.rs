@@ -18,7 +18,7 @@
 
 mod above;
 mod beside;
-mod claim;
+pub(crate) mod claim;
 mod contents;
 mod marker;
 mod overlay;

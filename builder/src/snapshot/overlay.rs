@@ -25,7 +25,7 @@ use oxbox_layers::oci::{ChainId, DiffId};
 use oxbox_layers::tar::Entry;
 use rustix::fs::{FlockOperation, flock, syncfs};
 
-use super::above::{self, Candidate};
+use super::above;
 use super::claim::{self, Claim};
 use super::marker::{self, Form, Marker, RootEntry, Trust};
 use super::turn::{self, Turn};
@@ -38,6 +38,11 @@ const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
 /// What the name of a layer's lock begins with.
 const TURN: &str = "snapshot-";
+
+mod reuse;
+
+/// What a claim's `fs` was filled with.
+type Made = (RootEntry, Form);
 
 /// Snapshots for overlayfs, mounted by root.
 #[derive(Debug)]
@@ -119,7 +124,7 @@ impl Overlay {
     fn make(
         &self,
         layer: &ChainId,
-        fill: &mut dyn FnMut(&Claim) -> Result<(RootEntry, Form), SnapshotError>,
+        fill: &mut dyn FnMut(&Claim) -> Result<Made, SnapshotError>,
     ) -> Result<(), SnapshotError> {
         let _lock = self.lock_layer(layer)?;
         if self.believed(layer)?.is_some() {
@@ -129,63 +134,6 @@ impl Overlay {
         make_directory(&claim.path().join("fs"))?;
         let (root, form) = fill(&claim)?;
         self.publish(claim, layer, Marker::new(&self.boot, root, form))
-    }
-
-    /// Makes a layer above what was unpacked of it on other layers, with nothing to do.
-    fn make_same(&self, claim: &Claim, layer: &DiffId) -> Result<Option<(RootEntry, Form)>, SnapshotError> {
-        for Candidate { name, place, .. } in above::same(self.candidates(layer, None)?) {
-            if self.hold(claim, &name)?
-                && let Some(marker) = Marker::read(&place)?
-            {
-                dress(&claim.path().join("fs"), Some(&place.join("fs")))?;
-                return Ok(Some((marker.root, Form::Above { base: name })));
-            }
-        }
-        remove_list(claim)?;
-        Ok(None)
-    }
-
-    /// Makes the topmost layer of a chain above another snapshot; `None` if that cannot be done.
-    fn make_above(
-        &self,
-        claim: &Claim,
-        chain: &[DiffId],
-        below: &Active,
-        known: &Known<'_>,
-    ) -> Result<Option<(RootEntry, Form)>, SnapshotError> {
-        let Some((layer, lower)) = chain.split_last() else { return Ok(None) };
-        let candidates = self.candidates(layer, ChainId::of(lower).as_ref())?;
-        for Candidate { name, place, .. } in above::most_likely(candidates, known) {
-            let Some(delta) = above::compare(&place, known, &unpack::stack(below.lowers())?)? else {
-                continue;
-            };
-            if !self.hold(claim, &name)? {
-                continue;
-            }
-            let root = above::make(&claim.path().join("fs"), &delta, known)?;
-            return Ok(root.map(|root| (root, Form::Above { base: name })));
-        }
-        Ok(None)
-    }
-
-    /// Returns all snapshots that others may be made above.
-    fn candidates(&self, layer: &DiffId, below: Option<&ChainId>) -> Result<Vec<Candidate>, SnapshotError> {
-        let mut candidates = Vec::new();
-        for place in claim::directories(&self.snapshots)? {
-            let Some((_, name)) = named(&place) else { continue };
-            let marker = self.trusted(&name)?;
-            candidates
-                .extend(marker.and_then(|marker| above::candidate(&place, name, &marker, layer, below)));
-        }
-        Ok(candidates)
-    }
-
-    /// Keeps a snapshot from being pruned as long as the claim lives; `false` if it is gone.
-    fn hold(&self, claim: &Claim, name: &ChainId) -> Result<bool, SnapshotError> {
-        let _lock = self.lock("snapshots", FlockOperation::LockShared)?;
-        let path = claim.path().join("lowers");
-        fs::write(&path, name.0.hex() + "\n").map_err(io_error("write", &path))?;
-        Ok(self.believed(name)?.is_some())
     }
 
     /// Puts a claim into the place of a layer, whose lock is held.

@@ -157,8 +157,12 @@ impl<'a> Solver<'a> {
         }
     }
 
+    pub(super) fn try_looked(&self, vertex: usize) -> Option<&Looked> {
+        self.looked[vertex].get()
+    }
+
     pub(super) fn looked(&self, vertex: usize) -> &Looked {
-        self.looked[vertex].get().expect("because inputs are looked at first")
+        self.try_looked(vertex).expect("because inputs are looked at first")
     }
 
     pub(super) fn input(&self, of: VertexId, at: usize) -> &Looked {
@@ -364,20 +368,14 @@ impl<'a> Solver<'a> {
         Ok(wants)
     }
 
-    /// Makes what names nothing.
-    fn source(&self, at: usize) -> Result<Solved, SolveError> {
-        let vertex = &self.graph.vertices[at];
-        let solved = match &vertex.op {
-            Op::Scratch => Solved::of(Vec::new()),
-            Op::Image(image) => self.workshop.image(image)?,
-            _ => return Err(SolveError::NotSupported { title: vertex.title.clone() }),
-        };
+    /// Notes what a source brought: that is what defines it.
+    fn brought(&self, at: usize, solved: &Solved) -> Result<(), SolveError> {
         let chain_id = solved.chain_id.map(|chain_id| chain_id.to_string());
         let definition = KeyHasher::new("source").field("chain", chain_id.unwrap_or_default()).finish();
         self.ledger.look(at, definition, &[])?;
         let outlook = Outlook::Known(Outline::with(None, solved.layers.to_vec()));
         let _ = self.looked[at].set(Looked { definition, derivation: None, outlook });
-        Ok(solved)
+        Ok(())
     }
 
     /// Whatever it failed with, a signal that came before is why.
@@ -443,17 +441,25 @@ impl Work for Solver<'_> {
             (Op::Run(run), _) if !run.mounts.is_empty() || run.security == Security::Insecure => {
                 (Err(SolveError::NotSupported { title: vertex.title.clone() }), Verdict::Made)
             }
-            (_, []) => (self.source(at).map(Step::Made), Verdict::Base),
             (Op::Merge(_), [Some(below), Some(above)]) => {
                 (Ok(Step::Made(below.on_top(above))), Verdict::Base)
             }
-            _ => {
+            (op, _) => {
                 let mut job = Job::new(self, id, vertex, held);
-                (job.attempt(inputs), if job.cached { Verdict::Cached } else { Verdict::Made })
+                let made = if inputs.is_empty() { job.bring() } else { job.attempt(inputs) };
+                let verdict = match op {
+                    Op::Image(_) | Op::Scratch => Verdict::Base,
+                    _ if job.cached => Verdict::Cached,
+                    _ => Verdict::Made,
+                };
+                (made, verdict)
             }
         };
         let made = made.and_then(|step| {
             if let Step::Made(made) = &step {
+                if inputs.is_empty() {
+                    self.brought(at, made)?;
+                }
                 self.conclude(at, inputs, verdict, made, began)?;
             }
             Ok(step)

@@ -12,13 +12,16 @@ use crate::snapshot::Beside;
 /// Returns the vertices whose layers some RUN stands on. A RUN's own is there once it ran.
 pub fn stood_on(graph: &Graph) -> HashSet<VertexId> {
     let mut found = HashSet::new();
-    for vertex in graph.vertices.iter().filter(|vertex| matches!(vertex.op, Op::Run(_))) {
-        let mut next = vertex.op.inputs().first().copied();
-        while let Some(below) = next {
-            if !found.insert(below) {
-                break;
-            }
-            next = graph.vertices[below.0].op.inputs().first().copied();
+    let runs = graph.vertices.iter().filter(|vertex| matches!(vertex.op, Op::Run(_)));
+    let mut waiting: Vec<VertexId> = runs.filter_map(|vertex| vertex.op.below()).collect();
+    while let Some(next) = waiting.pop() {
+        if !found.insert(next) {
+            continue;
+        }
+        let op = &graph.vertices[next.0].op;
+        waiting.extend(op.below());
+        if let Op::Merge(merge) = op {
+            waiting.push(merge.above);
         }
     }
     found.retain(|below| matches!(graph.vertices[below.0].op, Op::Copy(_)));

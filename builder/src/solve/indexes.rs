@@ -18,6 +18,8 @@ use oxbox_layers::oci::{DiffId, Digest};
 use oxbox_layers::stack::{IndexError, LayerIndex, Stack, StackError};
 use oxbox_layers::store::BlobStore;
 
+use super::{Cache, Key};
+
 const HASH: usize = 32;
 
 /// Largest index that is read back: far beyond that of a million files.
@@ -29,6 +31,8 @@ pub struct Indexes {
     known: Mutex<HashMap<DiffId, Arc<LayerIndex>>>,
     /// Of layers that were written in this build, by blob.
     chunks: Mutex<HashMap<Digest, Arc<ChunkIndex>>>,
+    /// Of layers that the cache knew, by blob: under which definition their chunks may be kept.
+    places: Mutex<HashMap<Digest, Key>>,
 }
 
 /// Why layers cannot be looked into.
@@ -63,7 +67,12 @@ impl Indexes {
     /// Opens the folder, making it if it is not there.
     pub fn open(folder: &Path) -> Result<Self, IndexesError> {
         fs::create_dir_all(folder).map_err(io_error("make", folder))?;
-        Ok(Self { folder: folder.to_owned(), known: Mutex::default(), chunks: Mutex::default() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            known: Mutex::default(),
+            chunks: Mutex::default(),
+            places: Mutex::default(),
+        })
     }
 
     /// Returns the merged tree of layers, bottom first.
@@ -85,10 +94,24 @@ impl Indexes {
         self.chunks.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::new(chunks));
     }
 
-    /// Returns the chunks of a layer, if it was written in this build.
-    pub fn chunks(&self, layer: &Layer) -> Option<Arc<ChunkIndex>> {
-        let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
-        chunks.get(&layer.descriptor.digest).cloned()
+    /// Notes where the chunks of a layer may be kept that was not written in this build.
+    pub fn note_place(&self, layer: &Layer, definition: Key) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.insert(layer.descriptor.digest, definition);
+    }
+
+    /// Returns the chunks of a layer, if it was written in this build, or its definition led to no other
+    /// one since.
+    pub fn chunks(&self, layer: &Layer, cache: &Cache) -> Option<Arc<ChunkIndex>> {
+        let digest = layer.descriptor.digest;
+        let noted = self.chunks.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
+        if noted.is_some() {
+            return noted;
+        }
+        let place = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).copied()?;
+        // Of use, but never needed.
+        let last = cache.last(&place).ok().flatten()?;
+        (last.blob().digest == digest).then(|| Arc::new(last))
     }
 
     /// Returns the index of a layer, which is read from its tar if it is not kept.

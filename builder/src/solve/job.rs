@@ -31,7 +31,7 @@ use crate::progress::Event;
 /// One vertex being found or made.
 pub(super) struct Job<'a> {
     solver: &'a Solver<'a>,
-    workshop: &'a Workshop<'a>,
+    pub(super) workshop: &'a Workshop<'a>,
     id: VertexId,
     vertex: &'a Vertex,
     /// Whether nothing had to be done so far.
@@ -39,12 +39,14 @@ pub(super) struct Job<'a> {
     /// A lock that was waited for.
     held: Option<(Key, Held)>,
     effort: Effort,
-    /// How the vertex is defined by what is there now.
-    definition: Key,
+    /// How the vertex is defined by what is there now; a source is defined by what it brings.
+    definition: Option<Key>,
     /// The content key, once it is known.
     content: Option<Key>,
     /// What came in.
     inputs: Vec<Seeming>,
+    /// Whether it was told that something is done.
+    announced: bool,
 }
 
 /// How far a job goes.
@@ -82,7 +84,8 @@ impl<'a> Job<'a> {
         vertex: &'a Vertex,
         held: Option<(Key, Held)>,
     ) -> Self {
-        let (workshop, definition) = (solver.workshop, solver.looked(id.0).definition);
+        let (workshop, definition) =
+            (solver.workshop, solver.try_looked(id.0).map(|looked| looked.definition));
         Self {
             solver,
             workshop,
@@ -94,7 +97,25 @@ impl<'a> Job<'a> {
             definition,
             content: None,
             inputs: Vec::new(),
+            announced: false,
         }
+    }
+
+    /// Brings what a source is of.
+    pub(super) fn bring(&mut self) -> Result<Step<Solved>, SolveError> {
+        self.effort = Effort::Make;
+        match &self.vertex.op {
+            Op::Git(git) => self.git(git),
+            Op::Http(http) => self.http(http),
+            Op::Local(local) => self.local(local),
+            Op::Image(image) => self.workshop.image(image).map(Step::Made),
+            _ => Ok(Step::Made(Solved::of(Vec::new()))),
+        }
+    }
+
+    /// Whether the vertex must be made again.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.solver.is_fresh(self.id)
     }
 
     /// Finds the vertex or, once all inputs are made, makes it.
@@ -202,11 +223,11 @@ impl<'a> Job<'a> {
         let Step::Made(_) = step else { return Ok(()) };
         let others = inputs[1..].iter().map(|input| Seen::Stack(input.chain_id)).collect();
         let derivation = Derivation { content: self.content, below: inputs[0].chain_id, others };
-        let looked = self.solver.looked(self.id.0);
-        let is_known =
-            looked.definition == self.definition && looked.derivation.as_ref() == Some(&derivation);
+        let (looked, definition) = (self.solver.looked(self.id.0), self.definition);
+        let Some(definition) = definition else { return Ok(()) };
+        let is_known = looked.definition == definition && looked.derivation.as_ref() == Some(&derivation);
         if !is_known {
-            self.workshop.cache.put_derivation(&self.definition, &derivation, self.workshop.now)?;
+            self.workshop.cache.put_derivation(&definition, &derivation, self.workshop.now)?;
         }
         Ok(())
     }
@@ -256,7 +277,7 @@ impl<'a> Job<'a> {
     /// Returns what the vertex reads of contexts as they are now.
     fn readings(&mut self) -> Result<Arc<Vec<Reading>>, SolveError> {
         let defined = self.solver.defined(self.id)?;
-        self.definition = defined.key;
+        self.definition = Some(defined.key);
         Ok(defined.readings)
     }
 
@@ -317,7 +338,11 @@ impl<'a> Job<'a> {
         archive::open(layer, &workshop.store, &workshop.spool).map(Some).map_err(failed)
     }
 
-    fn planned(&mut self, planned: &mut Planned, below: &Arc<Solved>) -> Result<Step<Solved>, SolveError> {
+    pub(super) fn planned(
+        &mut self,
+        planned: &mut Planned,
+        below: &Arc<Solved>,
+    ) -> Result<Step<Solved>, SolveError> {
         if planned.is_empty() {
             return Ok(Step::Made(below.unchanged()));
         }
@@ -377,7 +402,7 @@ impl<'a> Job<'a> {
     }
 
     /// Returns what the key led to before, or makes it and remembers.
-    fn found_or_made(
+    pub(super) fn found_or_made(
         &mut self,
         key: Key,
         below: &Arc<Solved>,
@@ -414,14 +439,7 @@ impl<'a> Job<'a> {
     ) -> Result<Layer, SolveError> {
         self.cached = false;
         let workshop = self.workshop;
-        let circumstance = match &self.solver.looked(self.id.0).derivation {
-            _ if self.solver.is_fresh(self.id) => Circumstance::Fresh,
-            Some(_) => Circumstance::Known,
-            None => Circumstance::Unknown,
-        };
-        let why = self.solver.ledger.why(self.id.0, &self.inputs, circumstance, &workshop.reuse)?;
-        let (vertex, title, why) = (self.id, self.vertex.title.as_str(), why.to_string());
-        workshop.progress.event(Event::Started { vertex, title, why: Some(&why) });
+        self.announce()?;
         let (compression, place) = (workshop.compression_of(self.vertex), self.place());
         let last = match self.solver.is_fresh(self.id) {
             false => workshop.cache.last(&place)?,
@@ -448,6 +466,30 @@ impl<'a> Job<'a> {
         Ok(layer)
     }
 
+    /// Tells that there is something to do, once, and why.
+    pub(super) fn announce(&mut self) -> Result<(), SolveError> {
+        if std::mem::replace(&mut self.announced, true) {
+            return Ok(());
+        }
+        let (vertex, title) = (self.id, self.vertex.title.as_str());
+        // A source is made whenever it is asked for; whether it changed is not known before.
+        let why = match self.solver.try_looked(vertex.0) {
+            Some(looked) => {
+                let circumstance = match &looked.derivation {
+                    _ if self.solver.is_fresh(vertex) => Circumstance::Fresh,
+                    Some(_) => Circumstance::Known,
+                    None => Circumstance::Unknown,
+                };
+                let why =
+                    self.solver.ledger.why(vertex.0, &self.inputs, circumstance, &self.workshop.reuse)?;
+                Some(why.to_string())
+            }
+            None => None,
+        };
+        self.workshop.progress.event(Event::Started { vertex, title, why: why.as_deref() });
+        Ok(())
+    }
+
     /// What the vertex is called in its Dockerfile, and for which context, whatever is in the files: where
     /// to look for a layer with most of its chunks in common. A wrong guess costs time only.
     fn place(&self) -> Key {
@@ -458,14 +500,16 @@ impl<'a> Job<'a> {
     }
 
     /// Returns a layer that the key led to before, compressed as it is wanted.
-    fn cached(&mut self, key: &Key) -> Result<Option<Layer>, SolveError> {
+    pub(super) fn cached(&mut self, key: &Key) -> Result<Option<Layer>, SolveError> {
         let workshop = self.workshop;
         let wanted = workshop.compression_of(self.vertex);
         if let Some(layer) = self.recorded(&key.compressed(wanted))? {
+            self.workshop.indexes.note_place(&layer, self.place());
             return Ok(Some(layer));
         }
         let Some(layer) = self.recorded(key)? else { return Ok(None) };
         if !self.vertex.exported {
+            self.workshop.indexes.note_place(&layer, self.place());
             return Ok(Some(layer));
         }
         self.cached = false;

@@ -50,6 +50,7 @@ mod answer;
 mod beside;
 pub mod cache;
 mod define;
+pub mod downloads;
 pub mod explain;
 mod gather;
 pub mod indexes;
@@ -59,6 +60,7 @@ pub mod lock;
 mod reuse;
 pub mod schedule;
 pub mod solver;
+mod source;
 
 pub use answer::{Answered, Asked, solve};
 pub use beside::stood_on;

@@ -16,7 +16,10 @@ use super::lock::LockError;
 use super::{Cache, CacheError, Indexes, IndexesError, Locks, Reuse};
 use crate::context::{Directory, LayerTree, Look};
 use crate::exec::Interrupt;
+use crate::fetch::Fetch;
 use crate::op::copy::{CopyError, Names, Owner};
+use crate::op::git::{GitError, Repositories};
+use crate::op::http::HttpError;
 use crate::op::run::RunError;
 use crate::plan::graph::{self, VertexId};
 use crate::progress::Progress;
@@ -39,6 +42,10 @@ pub struct Workshop<'a> {
     pub stood_on: HashSet<VertexId>,
     /// Contexts by name; the main one has none.
     pub contexts: BTreeMap<Option<String>, Arc<Directory>>,
+    /// What brings files from elsewhere.
+    pub fetch: &'a dyn Fetch,
+    /// What was fetched of git repositories.
+    pub repositories: Repositories,
     /// Where large contents go for a while.
     pub spool: PathBuf,
     /// How exported layers are compressed.
@@ -78,6 +85,10 @@ pub enum SolveError {
     Cache(#[from] CacheError),
     #[error(transparent)]
     Copy(#[from] CopyError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error("base image {name} cannot be used")]
     Image { name: String, source: ImageError },
     #[error(transparent)]
@@ -124,9 +135,9 @@ impl Workshop<'_> {
         Ok(Arc::clone(solved.stack.get_or_init(|| stack)))
     }
 
-    /// Returns what was noted of a layer that was written in this build.
+    /// Returns what was noted of a layer when it was written here.
     pub(super) fn known(&self, layer: &Layer) -> Option<Known<'_>> {
-        let chunks = self.indexes.chunks(layer)?;
+        let chunks = self.indexes.chunks(layer, &self.cache)?;
         // Without it the layer is unpacked whole, and an error that matters shows there.
         let index = self.indexes.get(layer, &*self.store).ok()?;
         Some(Known { index, chunks, store: &*self.store })

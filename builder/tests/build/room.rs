@@ -1,8 +1,9 @@
 //! A folder with a context, a state and a store, and builds in it.
+#![allow(dead_code, reason = "the semantics' tests use it too, each its own part")]
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,10 @@ use oxbox_builder::export::form::Form;
 use oxbox_builder::plan::Options;
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::solve::Reuse;
-use oxbox_builder::{BuildError, DEFAULT_EPOCH, Exported, Fetch, FetchError, Request, build};
+use oxbox_builder::{
+    BuildError, DEFAULT_EPOCH, Downloaded, Exported, Fetch, FetchError, Origin, Request, UrlRequest,
+    Validators, build,
+};
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::Image;
 use oxbox_layers::oci::{Descriptor, Platform, Reference};
@@ -21,18 +25,37 @@ use oxbox_layers::store::Layout;
 use oxbox_layers::tar::{Entry, Reader};
 use oxbox_layers::validate::validate;
 
-/// Bases are what earlier builds of a test named.
-struct Local(Arc<Layout>);
+/// Bases are what earlier builds of a test named, and web servers serve a folder.
+struct Local {
+    store: Arc<Layout>,
+    served: PathBuf,
+}
 
 impl Fetch for Local {
     fn base(&self, reference: &Reference, _platform: &Platform) -> Result<Descriptor, FetchError> {
-        let found = self.0.resolve(&reference.to_string()).unwrap();
+        let found = self.store.resolve(&reference.to_string()).unwrap();
         let missing = || FetchError::Image { reference: reference.familiar(), source: "not here".into() };
         found.ok_or_else(missing)
     }
 
     fn layer(&self, layer: &Descriptor) -> Result<(), FetchError> {
         Err(FetchError::Layer { digest: layer.digest, source: "every image here is whole".into() })
+    }
+
+    /// The file of the path's name, whatever the host; its ETag is its content.
+    fn url(&self, request: &UrlRequest<'_>, into: &mut fs::File) -> Result<Downloaded, FetchError> {
+        let path = request.url.splitn(4, '/').nth(3).unwrap_or_default();
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let path = self.served.join(if path.is_empty() { "index" } else { path });
+        let failed = |source| FetchError::Url { url: request.url.to_owned(), source: Box::new(source) };
+        let body = fs::read(path).map_err(failed)?;
+        let etag = Some(format!("{body:?}"));
+        if etag == request.at_hand.etag {
+            return Ok(Downloaded::Unchanged);
+        }
+        into.write_all(&body).map_err(failed)?;
+        let last_modified = body.starts_with(b"dated").then(|| "Thu, 01 Jan 1970 00:01:40 GMT".to_owned());
+        Ok(Downloaded::Body(Validators { etag, last_modified }))
     }
 }
 
@@ -93,6 +116,14 @@ impl Room {
         self
     }
 
+    /// A file that `http://anything/<name>` leads to.
+    pub(crate) fn serve(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        let folder = self.folder.path().join("served");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(name), content).unwrap();
+        self
+    }
+
     /// A path of the context.
     pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.folder.path().join("context").join(path)
@@ -110,6 +141,7 @@ impl Room {
             contexts: BTreeMap::new(),
             dockerfile: None,
             ignore: None,
+            origin: Origin::default(),
             options: Options::default(),
             names: vec![name.parse::<Reference>().unwrap().or_latest()],
             forms: vec![Form::plain(Compression::default())],
@@ -128,7 +160,7 @@ impl Room {
     }
 
     fn fetch(&self) -> Arc<dyn Fetch> {
-        Arc::new(Local(Arc::clone(&self.store)))
+        Arc::new(Local { store: Arc::clone(&self.store), served: self.folder.path().join("served") })
     }
 
     /// Runs a build that was given up before it began.

@@ -13,7 +13,7 @@ use oxbox_builder::export::form::Form;
 use oxbox_builder::plan::Options;
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::solve::Reuse;
-use oxbox_builder::{DEFAULT_EPOCH, Fetch, FetchError, Request, build};
+use oxbox_builder::{DEFAULT_EPOCH, Fetch, FetchError, Origin, Request, build};
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::Image;
 use oxbox_layers::layer::Layer;
@@ -66,6 +66,7 @@ impl Base {
             contexts: BTreeMap::new(),
             dockerfile: Some(room.join("Dockerfile")),
             ignore: None,
+            origin: Origin::default(),
             options: Options::default(),
             names: Vec::new(),
             forms: vec![Form::plain(Compression::None)],

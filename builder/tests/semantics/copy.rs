@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use oxbox_layers::tar::Reader;
+use oxbox_testdata::elsewhere;
 
 use crate::room::Room;
 use crate::scene::{Scene as _, directory, file, link, on, tar, with_root};
@@ -473,6 +474,70 @@ fn s34_add_unpacks_what_is_a_tar_by_its_content_and_nothing_else() {
     };
     assert_eq!(sizes(1), [0, 64], "n and n/only.xz, which is packed, but no tar");
     assert_eq!(sizes(2), [archive.len() as u64], "COPY never unpacks");
+}
+
+#[test]
+fn s34_a_download_is_unpacked_only_if_that_is_said() {
+    let room = plain();
+    room.serve("a.txz", include_bytes!("../../src/op/archive/testdata/archive.tar.xz"));
+    let unpacked = ["755 0:0 n/", "644 5:6 n/file \"content\""];
+    assert_eq!(room.last("ADD --unpack http://host/a.txz /n/"), unpacked);
+    let image = room
+        .build("FROM localhost/base\nADD http://host/a.txz /n/\nADD --unpack=false http://host/a.txz /n/\n");
+    let mut reader = Reader::new(image.layers[1].open_tar(&*room.store).unwrap());
+    let sizes: Vec<_> = std::iter::from_fn(|| reader.next().unwrap().map(|entry| entry.size())).collect();
+    assert_eq!(sizes, [0, 160]);
+    assert_eq!(image.layers[1], image.layers[2], "as it is unless told otherwise");
+    room.serve("text", "no archive");
+    assert_eq!(
+        room.last("ADD --unpack http://host/text /n/"),
+        ["755 0:0 n/", "600 0:0 n/text \"no archive\""]
+    );
+}
+
+#[test]
+fn s35_a_url_is_a_private_file_named_by_its_path_and_asked_for_each_time() {
+    let room = plain();
+    room.serve("f", "f").serve("index", "i").serve("dated", "dated");
+    assert_eq!(room.last("ADD http://host/f?query#part /n/"), ["755 0:0 n/", "600 0:0 n/f \"f\""]);
+    assert_eq!(room.last("ADD http://host/f /n"), ["600 0:0 n \"f\""]);
+    assert_eq!(room.last("ADD http://host/f /d"), ["711 5:5 d/", "600 0:0 d/f \"f\""]);
+    for bare in ["http://host", "http://host/"] {
+        assert_eq!(
+            room.last(&format!("ADD {bare} /n/")),
+            ["755 0:0 n/", "600 0:0 n/__unnamed__ \"i\""],
+            "{bare}"
+        );
+    }
+    let flags = "ADD --chown=app --chmod=644 http://host/f /n/";
+    assert_eq!(room.last(flags), ["644 7:8 n/", "644 7:8 n/f \"f\""]);
+    let image = room.build("FROM localhost/base\nADD http://host/dated http://host/f /\n");
+    let times: Vec<_> = room.entries(&image, 1).iter().map(|(entry, _)| entry.mtime).collect();
+    assert_eq!(times, [100, 0], "as the server says, or 1970");
+    room.serve("f", "changed");
+    assert_eq!(room.last("ADD http://host/f /n"), ["600 0:0 n \"changed\""]);
+    assert!(room.refused("ADD http://host/none /n").contains("http://host/none"));
+}
+
+#[test]
+fn s36_files_of_a_repository_have_the_modes_of_git() {
+    let room = plain();
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = elsewhere::Daemon::start(folder.path());
+    let repository = elsewhere::Repository::new(folder.path(), "r");
+    repository.file("dir/run", "#!").file("private", "p");
+    let mode =
+        |path: &str, mode| fs::set_permissions(repository.work.join(path), fs::Permissions::from_mode(mode));
+    mode("dir/run", 0o700).unwrap();
+    mode("dir", 0o700).unwrap();
+    mode("private", 0o600).unwrap();
+    repository.commit("first");
+    let files = ["755 0:0 n/", "755 0:0 n/dir/", "755 0:0 n/dir/run \"#!\"", "644 0:0 n/private \"p\""];
+    assert_eq!(room.last(&format!("ADD {} /n", daemon.url("r"))), files, "and no .git");
+    let folder = room.last(&format!("ADD {}#main:dir /n", daemon.url("r")));
+    assert_eq!(folder, ["755 0:0 n/", "755 0:0 n/run \"#!\""]);
+    let part = room.last(&format!("ADD --chown=3 --exclude=private {} /n", daemon.url("r")));
+    assert_eq!(part, ["755 3:3 n/", "755 3:3 n/dir/", "755 3:3 n/dir/run \"#!\""]);
 }
 
 #[test]

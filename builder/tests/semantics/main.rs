@@ -22,7 +22,6 @@ mod history;
 mod layers;
 mod other;
 mod parser;
-#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../build/room.rs"]
 mod room;
 mod scene;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use oxbox_builder::lint::{self, Checked, Outline, Targets};
-use oxbox_builder::{BuildError, Definition, plan};
+use oxbox_builder::{BuildError, Definition, Origin, plan};
 use oxbox_layers::image::Image;
 use oxbox_layers::oci::{Config, Platform, Reference};
 use oxbox_layers::store::Layout;
@@ -109,6 +109,7 @@ pub(super) struct Question<'q> {
     pub(super) format: Format,
     pub(super) context: &'q Path,
     pub(super) dockerfile: Option<&'q Path>,
+    pub(super) origin: &'q Origin,
     pub(super) ignore: Option<&'q Path>,
     pub(super) options: &'q plan::Options,
 }
@@ -116,7 +117,7 @@ pub(super) struct Question<'q> {
 impl Question<'_> {
     /// Prints the answer.
     pub(super) fn answer(&self, root: &Root) -> anyhow::Result<()> {
-        let definition = Definition::read(self.context, self.dockerfile, self.ignore)?;
+        let definition = Definition::read(self.context, self.dockerfile, self.ignore, self.origin)?;
         let store = local::open(root)?;
         let base = |reference: &Reference, platform: &Platform| config(store.as_ref()?, reference, platform);
         let (options, ignore) = (self.options, &definition.ignore);

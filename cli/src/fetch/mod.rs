@@ -9,13 +9,16 @@
 
 mod layout;
 mod leave;
+pub(crate) mod web;
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use oxbox_builder::fetch::shown;
 use oxbox_builder::plan::LayoutImage;
-use oxbox_builder::{Fetch, FetchError};
+use oxbox_builder::{Downloaded, Fetch, FetchError, UrlRequest};
 use oxbox_copy::client::{Client, CredentialsError};
 use oxbox_copy::endpoint::registry::RegistrySource;
 use oxbox_copy::endpoint::{AnyDestination, AnySource, Places, Source as _};
@@ -121,6 +124,13 @@ impl Fetch for Puller {
             .map_err(|error| FetchError::Layer { digest: layer.digest, source: error.into_boxed_dyn_error() })
     }
 
+    fn url(&self, request: &UrlRequest<'_>, into: &mut File) -> Result<Downloaded, FetchError> {
+        self.download(request, into).map_err(|error| FetchError::Url {
+            url: shown(request.url),
+            source: error.into_boxed_dyn_error(),
+        })
+    }
+
     fn layout(&self, image: &LayoutImage, platform: &Platform) -> Result<Descriptor, FetchError> {
         self.of_layout(image, platform).map_err(|error| FetchError::Layout {
             folder: image.folder.clone(),
@@ -130,6 +140,10 @@ impl Fetch for Puller {
 }
 
 impl Puller {
+    fn download(&self, request: &UrlRequest<'_>, into: &mut File) -> anyhow::Result<Downloaded> {
+        self.wait(web::download(&self.registry.web(), request, into))
+    }
+
     fn have(&self, reference: &Reference, platform: &Platform) -> anyhow::Result<Descriptor> {
         let found = self.find(reference, platform)?;
         if let Document::Manifest(manifest) = read_document(&*self.store, &found)? {

@@ -6,6 +6,7 @@ use std::error::Error;
 use std::io;
 
 use oxbox_builder::BuildError;
+use oxbox_builder::context::BringError;
 use oxbox_builder::context::find::FindError;
 use oxbox_builder::solve::{CacheError, SolveError};
 use oxbox_copy::client::{AuthError, ClientError, CredentialsError, ExchangeError, Trouble};
@@ -13,7 +14,7 @@ use oxbox_copy::location::{Location, LocationError};
 use oxbox_registry::StartError;
 
 use super::chain::links;
-use crate::command::{DeleteError, OptionError, TagsError, ValidateError, WhyError};
+use crate::command::{DeleteError, OptionError, PlaceError, TagsError, ValidateError, WhyError};
 use crate::interrupt::{INTERRUPTED, Interrupted};
 use crate::local::LocalError;
 use crate::settings::{NoHome, NoTerminal};
@@ -40,6 +41,7 @@ fn is_misunderstood(error: &(dyn Error + 'static)) -> bool {
         || error.is::<CredentialsError>()
         || error.is::<OptionError>()
         || error.is::<NoTerminal>()
+        || error.is::<PlaceError>()
         || matches!(error.downcast_ref(), Some(BuildError::Dockerfile { .. }))
         || matches!(error.downcast_ref(), Some(LocalError::Name { .. } | LocalError::DigestInName { .. }))
         || matches!(error.downcast_ref(), Some(DeleteError::NotARegistry { .. }))
@@ -70,16 +72,26 @@ fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String
     if let Some(error) = link.downcast_ref::<ClientError>() {
         return client(error, whole);
     }
-    if let Some(BuildError::Step { source, .. }) = link.downcast_ref()
-        && let SolveError::Run(error) = &**source
-    {
+    if let Some(BuildError::Step { source, .. }) = link.downcast_ref() {
+        match &**source {
+            SolveError::Run(error) => return error.hint().map(str::to_owned),
+            SolveError::Git(error) => return error.hint().map(str::to_owned),
+            _ => {}
+        }
+    }
+    if let Some(BringError::Git(error)) = link.downcast_ref() {
         return error.hint().map(str::to_owned);
     }
     if whole.is::<BuildError>() && is_full(link) {
         return Some("the disk is full; `oxbox prune` removes what no image needs".to_owned());
     }
-    if let Some(BuildError::Find(FindError::NoDockerfile { .. })) = link.downcast_ref() {
-        return Some("--file names one".to_owned());
+    if let Some(BuildError::Find(FindError::NoDockerfile { there, .. } | FindError::NotThere { there, .. })) =
+        link.downcast_ref()
+    {
+        return Some(match there.as_slice() {
+            [] => "it is empty; --file names a Dockerfile elsewhere".to_owned(),
+            there => format!("it holds {}; --file names another", there.join(", ")),
+        });
     }
     if let Some(StartError::Listen { address, source }) = link.downcast_ref()
         && source.kind() == io::ErrorKind::AddrInUse

@@ -35,6 +35,20 @@ pub enum ClientError {
         /// Seconds that it asks to wait.
         retry_after: Option<u64>,
     },
+    /// It is no address of HTTP.
+    #[error("{url:?} is no http:// or https:// address")]
+    Address {
+        /// What was written, without credentials and query.
+        url: String,
+    },
+    /// A web server does not have the file, or does not give it.
+    #[error("{url} cannot be had: the server answered {status}")]
+    NoFile {
+        /// Address without its query.
+        url: String,
+        /// Answer.
+        status: StatusCode,
+    },
     /// The answer is none that a registry gives.
     #[error("{url} is not a registry: {reason}")]
     NotARegistry {
@@ -168,7 +182,9 @@ impl ClientError {
             Self::Interrupted { .. } | Self::UploadOffset { .. } | Self::Contended { .. } => {
                 Trouble::Transient
             }
+            Self::NoFile { status, .. } if is_passing(*status) => Trouble::Transient,
             Self::NotARegistry { .. } | Self::WrongRange { .. } => Trouble::Failed,
+            Self::Address { .. } | Self::NoFile { .. } => Trouble::Failed,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Client ─▶ Repository ─▶ blob upload manifest tags referrers delete       one file per resource
-//!        └▶ Registry ───▶ catalog, ping
+//!        ├▶ Registry ───▶ catalog, ping
+//!        └▶ web           a file of any web server
 //!                 │
 //!               host        waits, repeats, meets challenges; what was learned of the registry
 //!               contact     HTTPS or plain HTTP
@@ -40,6 +41,7 @@ mod secret;
 mod stack;
 mod tags;
 mod upload;
+mod web;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -62,6 +64,7 @@ pub use self::redirect::RedirectError;
 pub use self::secret::Secret;
 pub use self::stack::{Stack, StackError, install_crypto_provider};
 pub use self::upload::{Mounted, Session};
+pub use self::web::{Validators, Wanted, WebAnswer, WebBody};
 
 use self::auth::Scope;
 use self::exchange::Route;

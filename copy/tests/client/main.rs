@@ -13,3 +13,4 @@ mod setting;
 mod tls;
 mod transfers;
 mod uploads;
+mod web;

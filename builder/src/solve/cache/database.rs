@@ -6,13 +6,21 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::{builds, chunks, derivations, facts, records, usage};
+use crate::solve::downloads;
 
 /// Changes whenever the tables do; another version's file is emptied, since it can be rebuilt.
-const SCHEMA_VERSION: i32 = 6;
+const SCHEMA_VERSION: i32 = 7;
 
 /// The tables of each room.
-const SCHEMAS: [&str; 6] =
-    [records::SCHEMA, derivations::SCHEMA, chunks::SCHEMA, usage::SCHEMA, facts::SCHEMA, builds::SCHEMA];
+const SCHEMAS: [&str; 7] = [
+    records::SCHEMA,
+    derivations::SCHEMA,
+    chunks::SCHEMA,
+    usage::SCHEMA,
+    facts::SCHEMA,
+    builds::SCHEMA,
+    downloads::SCHEMA,
+];
 
 /// How long another process may hold the database. Transactions here take microseconds, so that only a
 /// machine in trouble comes near.

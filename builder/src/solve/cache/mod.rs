@@ -4,6 +4,7 @@
 //! cache.db    records       record(key → layer)            SQLite, WAL, many processes
 //!             derivations   derivation(definition → key, and upon what)
 //!             chunks        last(definition → chunks)
+//!             (downloads    download(source → digest, …)      beside this folder)
 //!             usage         layer(digest → title, made, uses), snapshot(name → bytes)    for du and prune
 //!             facts         facts(place → what went in)
 //!             builds        build(manifest, explanation)
@@ -85,6 +86,7 @@ impl Cache {
     pub fn forget_before(&self, since: i64) -> Result<usize, CacheError> {
         self.with("write", |connection| {
             connection.execute("DELETE FROM last WHERE used < ?1", [since])?;
+            connection.execute("DELETE FROM download WHERE used < ?1", [since])?;
             connection.execute("DELETE FROM derivation WHERE used < ?1", [since])?;
             connection.execute("DELETE FROM facts WHERE used < ?1", [since])?;
             connection.execute("DELETE FROM build WHERE last < ?1", [since])?;
@@ -93,7 +95,7 @@ impl Cache {
     }
 
     /// Works with the database. One that turns out to be damaged is put aside, and a new one asked.
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         verb: &'static str,
         work: impl Fn(&Connection) -> rusqlite::Result<T>,

@@ -99,7 +99,7 @@ async fn push(
             }
         }
         let (store, destination) = (Arc::clone(&store), Arc::clone(&destination));
-        under_way.spawn(async move { push_one(&store, &*destination, &layer).await });
+        under_way.spawn(async move { push_one(&store, &destination, &layer).await });
     }
     while !under_way.is_empty() {
         if !has_gone_well(under_way.join_next().await) {

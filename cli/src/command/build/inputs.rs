@@ -8,16 +8,18 @@ use oxbox_builder::plan::Context;
 use oxbox_layers::oci::Platform;
 use oxbox_layers::oci::platform::PlatformError;
 
+use super::elsewhere::Named;
 use super::{OptionError, pair};
 use crate::fetch::Pull;
 
 /// Options of what goes in.
 #[derive(Debug, Args)]
 pub(super) struct Inputs {
-    /// The build context: a folder.
+    /// The build context: a folder, a tar, the URL of a tar or of a Dockerfile, a git repository
+    /// (https://HOST/PATH.git[#REFERENCE[:FOLDER]]), or - for a tar or a Dockerfile on standard input.
     #[arg(default_value = ".", value_name = "CONTEXT")]
     pub(super) context: PathBuf,
-    /// The Dockerfile [default: Containerfile or Dockerfile of the context]
+    /// The Dockerfile: a file, a URL, or - for standard input [default: Containerfile or Dockerfile of the context]
     #[arg(short, long, value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
     /// The stage to build [default: the last]
@@ -29,8 +31,8 @@ pub(super) struct Inputs {
     /// Values for ARGs from a file: NAME=VALUE lines, # begins a comment; --build-arg wins.
     #[arg(long, value_name = "FILE")]
     build_arg_file: Vec<PathBuf>,
-    /// Another context, in place of an image or a stage: NAME=DIR, NAME=docker-image://IMAGE,
-    /// NAME=oci-layout://DIR[:TAG|@DIGEST] or NAME=target:STAGE.
+    /// Another context, in place of an image or a stage: NAME=DIR, the URL of a tar or a git repository,
+    /// NAME=docker-image://IMAGE, NAME=oci-layout://DIR:TAG or NAME=target:STAGE.
     #[arg(long, value_name = "NAME=DIR")]
     build_context: Vec<String>,
     /// The platforms to build for [default: this machine's]
@@ -68,11 +70,12 @@ impl Inputs {
         self.named()?.into_iter().map(context).collect()
     }
 
-    /// Returns the folders of those that have one.
-    pub(super) fn folders(&self) -> Result<BTreeMap<String, PathBuf>, OptionError> {
+    /// Returns what must be at hand before the build, whatever it takes.
+    pub(super) fn places(&self, keeps_git_dir: bool) -> Result<Named<'_>, OptionError> {
         let named = self.named()?.into_iter();
         let folders = named.filter(|(_, text)| matches!(Context::parse(text), Ok(None)));
-        Ok(folders.map(|(name, text)| (name, text.into())).collect())
+        let (context, file) = (self.context.as_path(), self.file.as_deref());
+        Ok(Named { context, file, contexts: folders.collect(), keeps_git_dir })
     }
 
     fn named(&self) -> Result<Vec<(String, String)>, OptionError> {

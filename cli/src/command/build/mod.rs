@@ -3,6 +3,7 @@
 mod ahead;
 mod caching;
 mod deliver;
+mod elsewhere;
 mod exporter;
 mod inputs;
 mod listen;
@@ -37,6 +38,8 @@ use crate::{output, runtime, terminal};
 use ahead::Ahead;
 use caching::{Caching, Explain};
 use deliver::Carrier;
+use elsewhere::AtHand;
+pub(crate) use elsewhere::PlaceError;
 use inputs::Inputs;
 use listen::{Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
@@ -107,6 +110,18 @@ pub(crate) enum OptionError {
         #[source]
         source: plan::ContextError,
     },
+    /// A file that is to be a context cannot be opened.
+    #[error("cannot read {name}")]
+    ContextFile {
+        /// Which.
+        name: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is only one standard input.
+    #[error("context and Dockerfile cannot both come from standard input")]
+    InputTwice,
     /// There is nothing to call what is to be pushed.
     #[error("the image has no name to push it under")]
     Nameless,
@@ -140,12 +155,14 @@ struct Built {
 /// Builds, and prints the digest.
 pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
-    let plan = options.plan()?;
-    if let Some(question) = options.question(&plan) {
+    let mut plan = options.plan()?;
+    let wanted = options.outputs.wanted()?;
+    let at_hand = options.inputs.places(plan.keeps_git_dir())?.gather(&root, &options.registry)?;
+    plan.context_epoch = at_hand.time;
+    if let Some(question) = options.question(&plan, &at_hand) {
         return question.answer(&root);
     }
-    let wanted = options.outputs.wanted()?;
-    let request = options.request(&root, plan, &wanted)?;
+    let request = options.request(&root, plan, &wanted, &at_hand)?;
     let showing = options.shown.begin(settings, &request, &wanted.names())?;
     let explanation = Kept::default();
     let images = build(options, &request, &wanted, &root, (&showing.building, &explanation));
@@ -248,14 +265,15 @@ async fn pass_on(signals: Interrupt, programs: exec::Interrupt) {
 
 impl Build {
     /// Returns what is asked about the Dockerfile, unless it is to be built.
-    fn question<'q>(&'q self, plan: &'q plan::Options) -> Option<Question<'q>> {
+    fn question<'q>(&'q self, plan: &'q plan::Options, at_hand: &'q AtHand) -> Option<Question<'q>> {
         let call = if self.check { Call::CHECK } else { self.call? };
         let (method, format) = call.of(self.output)?;
         Some(Question {
             method,
             format,
-            context: &self.inputs.context,
-            dockerfile: self.inputs.file.as_deref(),
+            context: &at_hand.context,
+            dockerfile: at_hand.file.as_deref(),
+            origin: &at_hand.origin,
             ignore: self.inputs.ignorefile.as_deref(),
             options: plan,
         })
@@ -313,17 +331,23 @@ impl Build {
         Ok(())
     }
 
-    fn request(&self, root: &Root, options: plan::Options, wanted: &Wanted) -> anyhow::Result<Request> {
-        let inputs = &self.inputs;
+    fn request(
+        &self,
+        root: &Root,
+        options: plan::Options,
+        wanted: &Wanted,
+        at_hand: &AtHand,
+    ) -> anyhow::Result<Request> {
         Ok(Request {
             forms: wanted.forms.clone(),
             files: wanted.files(),
             state: root.path().to_owned(),
             store: Arc::new(Layout::create(root.store())?),
-            context: inputs.context.clone(),
-            contexts: inputs.folders()?,
-            dockerfile: inputs.file.clone(),
-            ignore: inputs.ignorefile.clone(),
+            context: at_hand.context.clone(),
+            contexts: at_hand.contexts.clone(),
+            dockerfile: at_hand.file.clone(),
+            ignore: self.inputs.ignorefile.clone(),
+            origin: at_hand.origin.clone(),
             options,
             names: wanted.stored(),
             times: self.outputs.times(),

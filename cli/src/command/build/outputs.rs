@@ -36,7 +36,8 @@ pub(super) struct Outputs {
     /// A label of the result.
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
-    /// An annotation of the image's manifest: [manifest|index|manifest-descriptor|index-descriptor[PLATFORM]:]KEY=VALUE
+    /// An annotation of the image's manifest, or with `index:`, `manifest-descriptor:` or `index-descriptor:` before the key
+    /// of that; a platform may stand in brackets before the colon.
     #[arg(long, value_name = "KEY=VALUE")]
     annotation: Vec<String>,
     /// Whose media types the image has.

@@ -276,7 +276,7 @@ fn sends_token_as_is(grant: &Grant<'_>, rejected: Option<&Authorization>) -> boo
 }
 
 /// Returns the Basic header. RFC 7617
-fn basic(username: &str, password: &Secret) -> HeaderValue {
+pub(super) fn basic(username: &str, password: &Secret) -> HeaderValue {
     let pair = format!("{username}:{}", password.expose());
     sensitive(&format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
 }
@@ -286,7 +286,7 @@ fn bearer_header(token: &Secret) -> Authorization {
 }
 
 /// A token with control characters makes no header; an empty one is refused like any wrong one.
-fn sensitive(text: &str) -> HeaderValue {
+pub(super) fn sensitive(text: &str) -> HeaderValue {
     let mut value = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
     value.set_sensitive(true);
     value

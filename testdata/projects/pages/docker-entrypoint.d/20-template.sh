@@ -1,0 +1,2 @@
+#!/bin/sh
+sed "s/@port@/$NGINX_PORT/" /etc/nginx/templates/nginx.conf.template > /etc/nginx/nginx.conf

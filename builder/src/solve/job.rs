@@ -297,13 +297,17 @@ impl<'a> Job<'a> {
         if copy.unpack == Unpack::Nothing || (copy.unpack == Unpack::Local && !is_local) {
             return Ok(vec![Input::Paths { tree, selected }]);
         }
-        let sorted = selected.into_iter().map(|one| {
-            Ok(match self.archive(&*tree, &one)? {
-                Some(Archive { tree, directories }) => Input::Archive { tree: Arc::new(tree), directories },
-                None => Input::Paths { tree: Arc::clone(&tree), selected: vec![one] },
-            })
-        });
-        sorted.collect()
+        let mut inputs = Vec::new();
+        for one in selected {
+            match (self.archive(&*tree, &one)?, inputs.last_mut()) {
+                (Some(Archive { tree, directories }), _) => {
+                    inputs.push(Input::Archive { tree: Arc::new(tree), directories });
+                }
+                (None, Some(Input::Paths { selected, .. })) => selected.push(one),
+                (None, _) => inputs.push(Input::Paths { tree: Arc::clone(&tree), selected: vec![one] }),
+            }
+        }
+        Ok(inputs)
     }
 
     fn archive(&self, tree: &dyn FileTree, one: &Selected) -> Result<Option<Archive>, SolveError> {

@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
-#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../build/room.rs"]
 mod builds;
 mod contained;

@@ -33,7 +33,7 @@ fn s62_lines_of_history_have_buildkits_forms() {
         "EXPOSE [80/tcp]",
         "USER u",
         "VOLUME [/v]",
-        "HEALTHCHECK {Test:[CMD-SHELL h] Interval:0s Timeout:1m30s StartPeriod:0s StartInterval:0s Retries:0}",
+        "HEALTHCHECK &{[\"CMD-SHELL\" \"h\"] \"0s\" \"1m30s\" \"0s\" \"0s\" '\\x00'}",
         "STOPSIGNAL 9",
     ];
     assert_eq!(history(&plan), wanted);

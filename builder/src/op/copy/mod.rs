@@ -233,12 +233,16 @@ impl Planned {
         dates: Dates,
         interrupt: &Interrupt,
     ) -> Result<(), CopyError> {
-        let mut contents = Vec::new();
-        for (number, tree) in self.trees.iter().enumerate() {
-            let wanted: Vec<Vec<u8>> =
-                self.entries.iter().filter_map(|placed| placed.file_of(number)).collect();
-            contents.push(tree.as_ref().map(|tree| tree.contents(&wanted)).transpose()?);
+        let mut wanted = vec![Vec::new(); self.trees.len()];
+        for placed in &self.entries {
+            if let Content::File { tree, path } = &placed.content {
+                wanted[*tree].push(path.clone());
+            }
         }
+        let contents = self.trees.iter().zip(&wanted);
+        let contents =
+            contents.map(|(tree, wanted)| tree.as_ref().map(|tree| tree.contents(wanted)).transpose());
+        let mut contents = contents.collect::<Result<Vec<_>, _>>()?;
         for (at, placed) in self.entries.iter().enumerate() {
             check(interrupt)?;
             let mut entry = placed.entry.clone();
@@ -267,16 +271,6 @@ impl Planned {
 /// Between files is often enough: even a large one takes seconds.
 fn check(interrupt: &Interrupt) -> Result<(), CopyError> {
     if interrupt.is_sent() { Err(CopyError::Interrupted) } else { Ok(()) }
-}
-
-impl Placed {
-    /// The path of its content, if that is a file of this tree.
-    fn file_of(&self, number: usize) -> Option<Vec<u8>> {
-        match &self.content {
-            Content::File { tree, path } if *tree == number => Some(path.clone()),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

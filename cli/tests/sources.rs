@@ -79,7 +79,7 @@ fn a_tar_is_a_context_from_standard_input_and_as_a_file() {
     oxbox.dockerfile(ALL);
     fs::write(oxbox.path("context/.dockerignore"), "secret\n.dockerignore\n").unwrap();
     fs::write(oxbox.path("context/secret"), "").unwrap();
-    for options in [&[][..], &["-z"], &["--zstd"]] {
+    for options in [&[][..], &["-z"], &["--zstd"], &["-j"], &["-J"]] {
         let tar = tar(&oxbox, options);
         assert_eq!(built(&oxbox, &tar, &["-"]), ["motd: hello"], "{options:?}");
         fs::write(oxbox.path("context.tar"), &tar).unwrap();
@@ -307,10 +307,11 @@ fn what_is_no_context_is_refused() {
     run_with(&oxbox, b"\x7fELF\0", &["build", "-"])
         .fails(1, &["standard input is no tar archive and no Dockerfile"]);
     fs::write(oxbox.path("context/big"), vec![b'x'; 4 << 20]).unwrap();
-    for options in [&[][..], &["-z"], &["--zstd"]] {
+    for options in [&[][..], &["-z"], &["--zstd"], &["-j"], &["-J"]] {
         let long = tar(&oxbox, options);
         let cut = &long[..long.len() - long.len() / 4];
-        run_with(&oxbox, cut, &["build", "-"]).fails(1, &["error: cannot ", "standard input"]);
+        // Of what is packed in few blocks, nothing may be there to tell that it was one.
+        run_with(&oxbox, cut, &["build", "-"]).fails(1, &["error: ", "standard input"]);
     }
     fs::remove_file(oxbox.path("context/big")).unwrap();
     run_with(&oxbox, &whole, &["build", "-f", "-", "-"]).fails(2, &["cannot both come from standard input"]);

@@ -4,6 +4,7 @@
 //! parser     1–10   lines, words, JSON, heredocs, order        other     38–46   the other instructions
 //! variables  11–18  ARG, ENV and where words are expanded      layers    58–61   what a layer's bytes are
 //! copy       19–37  COPY and ADD                               history   62–66   what images say of themselves
+//! sources    51     what comes from elsewhere is known by
 //! given      parsing, planning and building in one line
 //! scene      a base, a context, builds, and layers as lines
 //! ```
@@ -23,4 +24,5 @@ mod parser;
 #[path = "../build/room.rs"]
 mod room;
 mod scene;
+mod sources;
 mod variables;

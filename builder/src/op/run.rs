@@ -96,6 +96,9 @@ pub fn key(run: &Run, below: &[Layer], epoch: i64) -> Key {
     hasher.field("cwd", &run.cwd).field("user", &run.user).field("network", network);
     // Even with nothing below: the same words mean another program elsewhere.
     hasher.field("platform", run.platform.to_string());
+    if let Some(hostname) = &run.hostname {
+        hasher.field("hostname", hostname);
+    }
     for file in &run.files {
         hasher.field("file", &file.name).field("content", &file.content);
     }
@@ -165,7 +168,7 @@ fn process(run: &Run, active: &Active) -> Process {
         cwd: run.cwd.clone(),
         user: run.user.clone(),
         // BuildKit's name for the sandbox, so that what a build writes of its host is the same everywhere.
-        hostname: "buildkitsandbox".to_owned(),
+        hostname: run.hostname.clone().unwrap_or_else(|| "buildkitsandbox".to_owned()),
         network: match run.network {
             Network::Host => exec::Network::Host,
             Network::None => exec::Network::None,

@@ -31,11 +31,11 @@ fn made_with(room: &Room, dockerfile: &str, reuse: Reuse) -> Vec<String> {
 /// The key of the last RUN of a Dockerfile, upon the same.
 fn run_key(dockerfile: &str, arguments: &[(&str, &str)]) -> Key {
     let plan = given::planned_with(dockerfile, &given::given(arguments));
-    let runs = plan.graph.vertices.iter().filter_map(|vertex| match &vertex.op {
+    let mut runs = plan.graph.vertices.iter().filter_map(|vertex| match &vertex.op {
         Op::Run(run) => Some(run.clone()),
         _ => None,
     });
-    run::key(&runs.last().unwrap(), Some(ChainId(Digest::sha256(b"below"))), &[], 0)
+    run::key(&runs.next_back().unwrap(), Some(ChainId(Digest::sha256(b"below"))), &[], 0)
 }
 
 #[test]

@@ -118,3 +118,21 @@ fn the_epoch_of_a_file_gives_way_to_the_environments_and_that_to_the_options() {
     let given = built(&["--source-date-epoch", "1400000000"], Some("1200000000"));
     assert_eq!(given, ("2014".to_owned(), json!("1400000000")));
 }
+
+#[test]
+fn a_run_sees_the_machines_name_that_an_argument_gives() {
+    let oxbox = Oxbox::new();
+    oxbox.busybox();
+    oxbox.dockerfile("FROM localhost/busybox\nRUN hostname\n");
+    let said = |arguments: &[&str]| {
+        let ran = oxbox.run([&["build", "--progress", "plain"], arguments, &["context"]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        ran.stderr
+    };
+    assert!(said(&[]).contains(" buildkitsandbox\n"));
+    assert!(
+        said(&["--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=builder"]).contains(" builder\n"),
+        "and is part of the key"
+    );
+    assert!(said(&["--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=builder"]).contains("RUN hostname\n#2 CACHED"));
+}

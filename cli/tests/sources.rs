@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -79,7 +80,7 @@ fn a_tar_is_a_context_from_standard_input_and_as_a_file() {
     oxbox.dockerfile(ALL);
     fs::write(oxbox.path("context/.dockerignore"), "secret\n.dockerignore\n").unwrap();
     fs::write(oxbox.path("context/secret"), "").unwrap();
-    for options in [&[][..], &["-z"], &["--zstd"]] {
+    for options in [&[][..], &["-z"], &["--zstd"], &["-j"], &["-J"]] {
         let tar = tar(&oxbox, options);
         assert_eq!(built(&oxbox, &tar, &["-"]), ["motd: hello"], "{options:?}");
         fs::write(oxbox.path("context.tar"), &tar).unwrap();
@@ -246,7 +247,7 @@ fn a_server_that_does_not_do_is_an_error_that_says_what_it_did() {
         "/file" => Answer::new(302, "").header("Location: file:///etc/passwd"),
         _ => Answer::new(403, "no"),
     });
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, told) in [
         (web.url("/short"), "broke"),
         (web.url("/loop"), "after 10 redirects"),
@@ -307,10 +308,11 @@ fn what_is_no_context_is_refused() {
     run_with(&oxbox, b"\x7fELF\0", &["build", "-"])
         .fails(1, &["standard input is no tar archive and no Dockerfile"]);
     fs::write(oxbox.path("context/big"), vec![b'x'; 4 << 20]).unwrap();
-    for options in [&[][..], &["-z"], &["--zstd"]] {
+    for options in [&[][..], &["-z"], &["--zstd"], &["-j"], &["-J"]] {
         let long = tar(&oxbox, options);
         let cut = &long[..long.len() - long.len() / 4];
-        run_with(&oxbox, cut, &["build", "-"]).fails(1, &["error: cannot ", "standard input"]);
+        // Of what is packed in few blocks, nothing may be there to tell that it was one.
+        run_with(&oxbox, cut, &["build", "-"]).fails(1, &["error: ", "standard input"]);
     }
     fs::remove_file(oxbox.path("context/big")).unwrap();
     run_with(&oxbox, &whole, &["build", "-f", "-", "-"]).fails(2, &["cannot both come from standard input"]);
@@ -365,4 +367,43 @@ fn what_a_killed_build_left_is_removed_by_the_next() {
     assert_eq!(leftovers(&oxbox), 1);
     assert_eq!(built(&oxbox, b"FROM scratch\nCOPY <<x /x\ny\nx\n", &["-"]), ["x: y"]);
     assert_eq!(leftovers(&oxbox), 0);
+}
+
+#[test]
+fn a_repository_is_reached_by_ssh_as_the_user_does() {
+    let oxbox = Oxbox::new();
+    Repository::new(oxbox.folder(), "app").file("Dockerfile", ALL).file("f", "1").commit("first");
+    // It does what the other side would be asked to do, which is the last of its arguments.
+    let ssh = oxbox.path("ssh");
+    fs::write(&ssh, "#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n").unwrap();
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = oxbox.path("app.git");
+    for url in [format!("git@127.0.0.1:{}", path.display()), format!("ssh://git@127.0.0.1{}", path.display())]
+    {
+        let _ = fs::remove_dir_all(oxbox.path("out"));
+        let output =
+            oxbox.command(["build", "-o", "out", &url]).env("GIT_SSH_COMMAND", &ssh).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(fs::read_to_string(oxbox.path("out/f")).unwrap(), "1");
+    }
+}
+
+#[test]
+fn a_signal_ends_what_waits_for_somebody_elsewhere() {
+    let oxbox = Oxbox::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    oxbox.dockerfile(&format!("FROM scratch\nADD http://{address}/file /\n"));
+    for context in ["context".to_owned(), format!("http://{address}/x.tar"), format!("git://{address}/x.git")]
+    {
+        let child = oxbox.command(["build", &context]).stderr(Stdio::piped()).spawn().unwrap();
+        // It is asked, and never answers.
+        let connection = silent.accept().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let ran = Ran::from(child.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(130), "{context}: {}", ran.stderr);
+        drop(connection);
+        assert_eq!(leftovers(&oxbox), 0, "{context}");
+    }
 }

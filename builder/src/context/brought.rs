@@ -15,7 +15,6 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
-use oxbox_layers::compress::Decoder;
 use oxbox_layers::tar::Reader;
 use oxbox_layers::tree::apply::{Devices, Options, Ownership, Whiteouts};
 use oxbox_layers::tree::{ApplyError, Root, Xattrs, apply};
@@ -32,8 +31,8 @@ use crate::plan::graph::Git;
 const MAX_BYTES: u64 = 64 << 30;
 /// Four million files: ten times the largest context that anybody told of.
 const MAX_ENTRIES: u64 = 4 << 20;
-/// 256 KiB: whatever compressed it, the first block of a tar is within.
-const LOOK_BYTES: u64 = 256 << 10;
+/// 2 MiB: whatever compressed it, the first block of a tar is within. One of bzip2 holds up to 900 kB.
+const LOOK_BYTES: u64 = 2 << 20;
 /// 16 MiB: a text that is larger is no Dockerfile. The parser's own bound is smaller, and says so better.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
@@ -216,10 +215,11 @@ impl Bringer<'_> {
         Ok(Brought { folder, dockerfile: Some(path), time: None, _scratch: scratch })
     }
 
-    fn unpack(&self, name: &str, content: impl Read, folder: &Path) -> Result<(), BringError> {
+    fn unpack(&self, name: &str, mut content: impl Read, folder: &Path) -> Result<(), BringError> {
         let read = |source| self.failed(BringError::Read { name: name.to_owned(), source });
         let unpack = |source| self.failed(BringError::Unpack { name: name.to_owned(), source });
-        let mut decoder = Decoder::new(content).map_err(read)?.limit(MAX_BYTES);
+        let mut tar = archive::decompressed(&mut content, MAX_BYTES)
+            .map_err(|source| self.failed(BringError::Archive { name: name.to_owned(), source }))?;
         let options = Options {
             ownership: Ownership::Current,
             devices: Devices::BestEffort,
@@ -230,9 +230,9 @@ impl Bringer<'_> {
             max_entries: MAX_ENTRIES,
         };
         let root = Root::open(folder).map_err(|source| unpack(source.into()))?;
-        apply(&root, &mut Reader::new(&mut decoder), &options).map_err(unpack)?;
+        apply(&root, &mut Reader::new(&mut tar), &options).map_err(unpack)?;
         // What follows the end mark tells whether the archive came whole.
-        io::copy(&mut decoder, &mut io::sink()).map_err(read)?;
+        io::copy(&mut tar, &mut io::sink()).map_err(read)?;
         Ok(())
     }
 

@@ -150,6 +150,30 @@ fn beyond_the_bound_the_least_recently_used_goes_and_images_stay_whole() {
 }
 
 #[test]
+fn what_nobody_knows_goes_before_the_cache_does() {
+    let (state, store, layers) = state();
+    let unknown = layer(&store, "unknown");
+    store.tag("app", &image(&store, &layers[0])).unwrap();
+    remember(state.path(), &layers[1]);
+    drop(store);
+    let bounds = Bounds {
+        min_free: Some(Amount::Percent(100)),
+        reserved: Some(Amount::Percent(100)),
+        ..Bounds::default()
+    };
+    let evicted = tidy(state.path(), &bounds).unwrap().unwrap();
+    assert_eq!(evicted, Default::default(), "all is reserved");
+    fs::remove_file(state.path().join("locks/housekeeping")).unwrap();
+    let bounds = Bounds { reserved: Some(Amount::Bytes(layers[1].descriptor.size - 1)), ..bounds };
+    let evicted = tidy(state.path(), &bounds).unwrap().unwrap();
+    let store = Layout::open(state.path().join("store")).unwrap();
+    let is_there = |layer: &Layer| store.blob_path(&layer.descriptor.digest).exists();
+    assert_eq!((is_there(&layers[0]), is_there(&layers[1]), is_there(&unknown)), (true, false, false));
+    assert_eq!(evicted.layers, [layers[1].descriptor.digest]);
+    assert!(evicted.bytes >= unknown.descriptor.size + layers[1].descriptor.size);
+}
+
+#[test]
 fn it_is_tidied_once_in_a_while_by_one_at_a_time() {
     let (state, store, layers) = state();
     drop(store);

@@ -11,12 +11,13 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use oxbox_layers::oci::Digest;
 use oxbox_layers::store::{Layout, Sweep};
 use rustix::fs::{FlockOperation, flock};
 
 use super::bounds::{Bounds, Disk};
 use super::evict::{Evicted, evict, seconds};
-use super::{HousekeepingError, cache, leftovers, list, measure, remove};
+use super::{HousekeepingError, cache, leftovers, list, measure, remembered, remove};
 use crate::solve::Cache;
 
 /// How often it is looked at all. A build that fills the disk within that time is noticed by the next one.
@@ -55,11 +56,18 @@ pub fn tidy(state: &Path, bounds: &Bounds) -> Result<Option<Evicted>, Housekeepi
     Ok(Some(evicted))
 }
 
+/// Brings the cache back into its bounds. What neither an image nor the cache knows goes first: perhaps the
+/// disk has enough room then.
 fn bound(state: &Path, bounds: &Bounds) -> Result<Evicted, HousekeepingError> {
     let store = Layout::open(state.join("store"))?;
-    let mut evicted = evict(state, Some(&store), &store.reached()?, bounds, Sweep::Remove)?;
-    evicted.bytes += store.sweep_only(&evicted.layers, Sweep::Remove)?.bytes;
-    Ok(evicted)
+    let known = remembered(state)?;
+    let blobs = store.blobs()?.into_iter().map(|blob| blob.digest);
+    let unknown: Vec<Digest> = blobs.filter(|blob| !known.contains(blob)).collect();
+    // Images' own are among those, and spared.
+    let mut bytes = store.sweep_only(&unknown, Sweep::Remove)?.bytes;
+    let evicted = evict(state, Some(&store), &store.reached()?, bounds, Sweep::Remove)?;
+    bytes += store.sweep_only(&evicted.layers, Sweep::Remove)?.bytes;
+    Ok(Evicted { bytes: evicted.bytes + bytes, ..evicted })
 }
 
 /// Returns the lock, unless somebody has it or it is too early.

@@ -99,6 +99,9 @@ pub fn fields(run: &Run, hasher: &mut KeyHasher) {
     hasher.field("security", format!("{:?}", run.security));
     // Even with nothing below: the same words mean another program elsewhere.
     hasher.field("platform", run.platform.to_string());
+    if let Some(hostname) = &run.hostname {
+        hasher.field("hostname", hostname);
+    }
     for file in &run.files {
         hasher.field("file", &file.name).field("content", &file.content);
     }
@@ -185,7 +188,7 @@ fn process(run: &Run, active: &Active) -> Process {
         cwd: run.cwd.clone(),
         user: run.user.clone(),
         // BuildKit's name for the sandbox, so that what a build writes of its host is the same everywhere.
-        hostname: "buildkitsandbox".to_owned(),
+        hostname: run.hostname.clone().unwrap_or_else(|| "buildkitsandbox".to_owned()),
         network: match run.network {
             Network::Host => exec::Network::Host,
             Network::None => exec::Network::None,

@@ -5,6 +5,7 @@
 //! variables  11–18  ARG, ENV and where words are expanded      layers    58–61   what a layer's bytes are
 //! copy       19–37  COPY and ADD                               history   62–66   what images say of themselves
 //! cache      47–55  what is made again
+//! sources    51     what comes from elsewhere is known by
 //! given      parsing, planning and building in one line
 //! scene      a base, a context, builds, and layers as lines
 //! ```
@@ -25,4 +26,5 @@ mod parser;
 #[path = "../build/room.rs"]
 mod room;
 mod scene;
+mod sources;
 mod variables;

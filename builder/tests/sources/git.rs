@@ -303,3 +303,20 @@ fn git_ends_with_the_build() {
     assert!(matches!(error, SolveError::Interrupted), "{error}");
     drop(asked.join().unwrap());
 }
+
+#[test]
+fn builds_at_once_fetch_one_after_the_other_and_are_all_right() {
+    let setting = Setting::new();
+    let repository = setting.repository("a");
+    let commits: Vec<String> =
+        ["1", "2", "3", "4"].iter().map(|text| repository.file("f", text).commit(text)).collect();
+    let room = Room::new();
+    thread::scope(|scope| {
+        for (commit, text) in commits.iter().zip(1..) {
+            let (room, setting) = (&room, &setting);
+            scope.spawn(move || {
+                assert_eq!(make(room, setting.at(commit)).unwrap().tree(), [format!("f 644 {text}")]);
+            });
+        }
+    });
+}

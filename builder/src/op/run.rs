@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Times in what was written are cut to the build's epoch, in the layer and in the snapshot alike, so
-//! that a later step sees the same whether its base was just made or came out of the cache.
+//! that a later step sees the same whether its base was just made or came out of the cache. Commands are told
+//! so by [SOURCE_DATE_EPOCH](https://reproducible-builds.org/specs/source-date-epoch/), as some write down times
+//! of files: Python's compiled modules name the time of their source, and would be taken for stale.
 
 use std::io::{self, Read};
 
@@ -167,7 +169,7 @@ pub fn make(
 }
 
 fn execute(run: &Run, active: &Active, room: &mut Room<'_>) -> Result<(), RunError> {
-    let process = process(run, active);
+    let process = process(run, active, room.epoch);
     let exit = exec::run(&process, room.interrupt, &mut |_stream, line| (room.output)(line))
         .map_err(|source| RunError::Exec { command: command(run), source })?;
     match exit {
@@ -176,7 +178,9 @@ fn execute(run: &Run, active: &Active, room: &mut Room<'_>) -> Result<(), RunErr
     }
 }
 
-fn process(run: &Run, active: &Active) -> Process {
+fn process(run: &Run, active: &Active, epoch: i64) -> Process {
+    let mut env = run.env.clone();
+    env.extend(told_epoch(run, epoch));
     let files = run.files.iter().map(|file| exec::Mount {
         target: format!("/dev/pipes/{}", file.name),
         source: Source::File { content: file.content.clone().into_bytes(), mode: 0o755 },
@@ -184,7 +188,7 @@ fn process(run: &Run, active: &Active) -> Process {
     Process {
         root: active.root().clone(),
         args: run.args.clone(),
-        env: run.env.clone(),
+        env,
         cwd: run.cwd.clone(),
         user: run.user.clone(),
         // BuildKit's name for the sandbox, so that what a build writes of its host is the same everywhere.
@@ -196,6 +200,12 @@ fn process(run: &Run, active: &Active) -> Process {
         hosts: Vec::new(),
         mounts: files.collect(),
     }
+}
+
+/// The variable that tells a command the latest time; nothing if times are kept, or if it has one.
+fn told_epoch(run: &Run, epoch: i64) -> Option<String> {
+    let has_one = run.env.iter().any(|variable| variable.starts_with("SOURCE_DATE_EPOCH="));
+    (!has_one && epoch != i64::MAX).then(|| format!("SOURCE_DATE_EPOCH={epoch}"))
 }
 
 /// The command as people know it, short enough for an error line.

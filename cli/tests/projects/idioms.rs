@@ -250,3 +250,17 @@ fn a_shell_of_ones_own_is_for_all_shell_forms() {
     }
     .holds();
 }
+
+#[test]
+fn commands_know_the_latest_time_unless_they_are_told_another() {
+    let dockerfile = "FROM localhost/busybox\nRUN echo $SOURCE_DATE_EPOCH > /said\n\
+        ENV SOURCE_DATE_EPOCH=500000000\nRUN echo $SOURCE_DATE_EPOCH >> /said\n";
+    let idiom = Idiom {
+        name: "epoch",
+        dockerfile,
+        said: "315532800\n500000000\n",
+        config: json!({ "Env": ["PATH=/bin:/usr/bin", "SOURCE_DATE_EPOCH=500000000"] }),
+    };
+    // Not with buildah, which keeps times.
+    idiom.holds();
+}

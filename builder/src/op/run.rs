@@ -151,21 +151,31 @@ pub fn make(
     mut writer: LayerWriter,
 ) -> Result<Written, RunError> {
     let snapshot = |source| RunError::Snapshot { source };
-    let chain: Vec<DiffId> = below.iter().map(|layer| layer.diff_id).collect();
-    let unpacked = room.snapshots.unpacked(&chain).map_err(snapshot)?;
-    for (at, layer) in below.iter().enumerate().skip(unpacked) {
-        let mut open = || -> io::Result<Box<dyn Read>> {
-            Ok(Box::new(layer.open_tar(room.store).map_err(io::Error::other)?))
-        };
-        let known = (room.known)(layer);
-        room.snapshots.unpack(&chain[..=at], &mut open, known.as_ref()).map_err(snapshot)?;
-    }
-    let active = room.snapshots.prepare(&chain).map_err(snapshot)?;
+    let active = stand_on(below, room).map_err(snapshot)?;
     execute(run, &active, room)?;
     write_changes(&active, room, &mut writer)?;
     let written = writer.finish_noted().map_err(|source| RunError::Layer { source })?;
     room.snapshots.commit(active, &written.layer.diff_id).map_err(snapshot)?;
     Ok(written)
+}
+
+/// Makes a root of layers, unpacking those that are not here.
+fn stand_on(below: &[Layer], room: &Room<'_>) -> Result<Active, SnapshotError> {
+    let chain: Vec<DiffId> = below.iter().map(|layer| layer.diff_id).collect();
+    match room.snapshots.prepare(&chain) {
+        Err(SnapshotError::Missing { .. }) => {}
+        // Most often all are: a RUN leaves its own, and to look at hundreds of layers twice shows.
+        prepared => return prepared,
+    }
+    let unpacked = room.snapshots.unpacked(&chain)?;
+    for (at, layer) in below.iter().enumerate().skip(unpacked) {
+        let mut open = || -> io::Result<Box<dyn Read>> {
+            Ok(Box::new(layer.open_tar(room.store).map_err(io::Error::other)?))
+        };
+        let known = (room.known)(layer);
+        room.snapshots.unpack(&chain[..=at], &mut open, known.as_ref())?;
+    }
+    room.snapshots.prepare(&chain)
 }
 
 fn execute(run: &Run, active: &Active, room: &mut Room<'_>) -> Result<(), RunError> {

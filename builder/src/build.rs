@@ -11,7 +11,7 @@ use oxbox_layers::oci::{Config, Descriptor, Platform, Reference};
 use oxbox_layers::store::{Layout, StoreError};
 
 use crate::context::find::FindError;
-use crate::context::{Directory, Ignore, TreeError};
+use crate::context::{Directory, Ignore, Scratch, TreeError};
 use crate::definition::{Definition, Origin};
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
@@ -310,7 +310,7 @@ fn workshop<'a>(
         let context = Directory::open(path, ignore)?;
         Ok::<_, TreeError>(Arc::new(match request.reuse {
             // What was brought from elsewhere goes with this build, and so does what is known of it.
-            _ if path.starts_with(state.join("scratch")) => context,
+            _ if Scratch::holds(state, path) => context,
             Reuse::Allowed | Reuse::Except(_) => context.remembering(&stat),
             Reuse::Forbidden => context.learning(&stat),
         }))

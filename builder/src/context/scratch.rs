@@ -31,6 +31,11 @@ impl Scratch {
         self.claim.path()
     }
 
+    /// Whether a path leads into such a folder of this state.
+    pub fn holds(state: &Path, path: &Path) -> bool {
+        path.starts_with(parent(state))
+    }
+
     /// Removes what dead processes left.
     pub fn sweep(state: &Path) -> io::Result<()> {
         let parent = parent(state);

@@ -7,6 +7,7 @@
 //! ```
 
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use oxbox_layers::compress::Compression;
@@ -21,7 +22,7 @@ use super::lock::Held;
 use super::schedule::Step;
 use super::solver::{SolveError, Solved, Workshop};
 use super::{Key, KeyHasher};
-use crate::context::FileTree;
+use crate::context::{FileTree, Scratch};
 use crate::op::archive::{self, Archive, ArchiveError};
 use crate::op::copy::{self, CopyError, Dates, Input, Owner, Planned, Rules, Selected};
 use crate::op::run;
@@ -497,7 +498,11 @@ impl<'a> Job<'a> {
     /// What the vertex is called in its Dockerfile, and for which context, whatever is in the files: where
     /// to look for a layer with most of its chunks in common. A wrong guess costs time only.
     fn place(&self) -> Key {
-        let context = self.workshop.contexts.get(&None).map(|context| context.root().as_os_str().as_bytes());
+        let workshop = self.workshop;
+        // What was brought from elsewhere is in another folder each time.
+        let stays = |root: &&Path| workshop.spool.parent().is_none_or(|state| !Scratch::holds(state, root));
+        let context = workshop.contexts.get(&None).map(|context| context.root()).filter(stays);
+        let context = context.map(|root| root.as_os_str().as_bytes());
         let mut hasher = KeyHasher::new("place");
         hasher.field("context", context.unwrap_or_default()).field("title", &self.vertex.title);
         hasher.finish().compressed(self.workshop.compression_of(self.vertex))

@@ -5,6 +5,9 @@ use std::num::NonZero;
 use clap::Args;
 use oxbox_builder::solve::Reuse;
 
+/// Many a RUN waits for the network, or sleeps: even one processor has time for some.
+const LEAST_JOBS: usize = 4;
+
 /// Options of the cache and of the schedule.
 #[derive(Debug, Args)]
 pub(super) struct Caching {
@@ -43,7 +46,9 @@ impl Caching {
     }
 
     pub(super) fn jobs(&self) -> NonZero<usize> {
-        let processors = || std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-        self.jobs.unwrap_or_else(processors)
+        self.jobs.unwrap_or_else(|| {
+            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+            NonZero::new(processors.max(LEAST_JOBS)).unwrap_or(NonZero::<usize>::MIN)
+        })
     }
 }

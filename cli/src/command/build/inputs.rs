@@ -16,7 +16,7 @@ use crate::fetch::Pull;
 #[derive(Debug, Args)]
 pub(super) struct Inputs {
     /// The build context: a folder, a tar, the URL of a tar or of a Dockerfile, a git repository
-    /// (https://HOST/PATH.git[#REFERENCE[:FOLDER]]), or - for a tar or a Dockerfile on standard input.
+    /// (https://HOST/PATH.git#REFERENCE:FOLDER), or - for a tar or a Dockerfile on standard input.
     #[arg(default_value = ".", value_name = "CONTEXT")]
     pub(super) context: PathBuf,
     /// The Dockerfile: a file, a URL, or - for standard input [default: Containerfile or Dockerfile of the context]

@@ -15,6 +15,7 @@ use super::explain::{Told, Verdict};
 use super::job::Job;
 use super::lock::Held;
 use super::schedule::{self, Cancel, Inputs, Step, Stopped, Work};
+use super::settled;
 use super::solver::{SolveError, Solved, Workshop, then};
 use super::{Key, KeyHasher};
 use crate::plan::graph::{Graph, Op, Security, Vertex, VertexId};
@@ -50,17 +51,20 @@ pub fn solve(
 ) -> Result<Answered, Stopped<SolveError>> {
     let inputs: Vec<Inputs> = asked.graph.vertices.iter().map(inputs).collect();
     let targets: Vec<usize> = asked.targets.iter().map(|target| target.0).collect();
-    let mut made_now = HashSet::new();
-    for trust in [Trust::Notes, Trust::Nothing] {
+    let (mut trust, mut made_now) = (Trust::Notes, HashSet::new());
+    loop {
+        let known = made_now.len();
         let solver = Solver::new(workshop, asked, trust, made_now);
         let made = schedule::run(&inputs, &targets, asked.jobs, cancel, &solver)?;
-        if solver.is_settled(&made) || trust == Trust::Nothing {
+        let made_since = solver.made_now.lock().unwrap_or_else(PoisonError::into_inner).len();
+        // What was made now is found the next time, so that each attempt but the last makes something.
+        if settled::is_settled(&solver, &made) || (trust == Trust::Nothing && made_since == known) {
             let failed = |error| Stopped::Failed { vertex: 0, error };
             return solver.finish(made).map_err(failed);
         }
+        trust = Trust::Nothing;
         made_now = std::mem::take(&mut *solver.made_now.lock().unwrap_or_else(PoisonError::into_inner));
     }
-    unreachable!("because the second attempt returns")
 }
 
 /// What is below is always wanted, and so are both halves of a merge.
@@ -268,12 +272,14 @@ impl<'a> Solver<'a> {
         self.assumed.lock().unwrap_or_else(PoisonError::into_inner).push((input, chain_id));
     }
 
-    /// Whether everything that was made is what it had been taken for.
-    fn is_settled(&self, made: &[Option<Arc<Solved>>]) -> bool {
-        let assumed = self.assumed.lock().unwrap_or_else(PoisonError::into_inner);
-        assumed
-            .iter()
-            .all(|(input, chain_id)| made[*input].as_ref().is_none_or(|made| made.chain_id == *chain_id))
+    /// Returns which inputs were taken for what without being made.
+    pub(super) fn assumed(&self) -> Vec<(usize, Option<ChainId>)> {
+        self.assumed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns what a vertex does.
+    pub(super) fn op(&self, vertex: usize) -> &Op {
+        &self.graph.vertices[vertex].op
     }
 
     /// Tells of what was not needed that it was not.

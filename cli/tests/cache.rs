@@ -173,3 +173,20 @@ fn what_a_forgotten_stage_led_to_is_made_again_with_it() {
         assert_eq!(build(&oxbox, &[]).0, digest, "and so it stays");
     }
 }
+
+#[test]
+fn what_was_made_again_counts_however_it_was_compressed() {
+    let oxbox = Oxbox::new();
+    oxbox.busybox();
+    oxbox.dockerfile(&format!(
+        "FROM localhost/busybox AS build\nRUN {RANDOM} > /id\n\
+                               FROM scratch\nCOPY --from=build /id /id\n"
+    ));
+    let (first, _) = build(&oxbox, &[]);
+    // Nobody exports the stage in a build of what copies from it, so that it is not compressed there.
+    let (second, _) = build(&oxbox, &["--no-cache", "--target", "build"]);
+    let (third, told) = build(&oxbox, &[]);
+    let id = |digest| files(&oxbox, digest)["id"].clone();
+    assert_ne!(id(&first), id(&second));
+    assert_eq!(id(&third), id(&second), "{told}");
+}

@@ -119,6 +119,17 @@ pub(super) enum Outlook {
     Pending,
 }
 
+impl Looked {
+    /// Returns what the vertex will be or, if its layer was forgotten, what it was last; nothing if nobody
+    /// noted that either.
+    pub(super) fn last(&self) -> Option<Option<ChainId>> {
+        match &self.outlook {
+            Outlook::Known(outline) => Some(outline.chain_id),
+            Outlook::Unknown | Outlook::Pending => self.derivation.as_ref().map(|noted| noted.made),
+        }
+    }
+}
+
 /// A stack of layers as a list from the top.
 pub(super) struct Outline {
     below: Option<Arc<Self>>,
@@ -329,7 +340,8 @@ impl<'a> Solver<'a> {
     /// Says what a vertex will be, going by notes.
     fn outlook(&self, vertex: usize, derivation: Option<&Derivation>) -> Result<Outlook, SolveError> {
         let op = &self.graph.vertices[vertex].op;
-        let inputs: Vec<&Outlook> = op.inputs().iter().map(|input| &self.looked(input.0).outlook).collect();
+        let looked: Vec<&Looked> = op.inputs().iter().map(|input| self.looked(input.0)).collect();
+        let inputs: Vec<&Outlook> = looked.iter().map(|input| &input.outlook).collect();
         if self.fresh[vertex] || inputs.iter().any(|outlook| matches!(outlook, Outlook::Pending)) {
             return Ok(Outlook::Pending);
         }
@@ -341,11 +353,11 @@ impl<'a> Solver<'a> {
             });
         }
         let Some(derivation) = derivation else { return Ok(Outlook::Unknown) };
-        let differs = |(seen, outlook): (&Seen, &&Outlook)| match (seen, outlook) {
-            (Seen::Stack(then), Outlook::Known(now)) => *then != now.chain_id,
+        let differs = |(seen, input): (&Seen, &&Looked)| match (seen, input.last()) {
+            (Seen::Stack(then), Some(now)) => *then != now,
             _ => false,
         };
-        if derivation.below != below.chain_id || derivation.others.iter().zip(&inputs[1..]).any(differs) {
+        if derivation.below != below.chain_id || derivation.others.iter().zip(&looked[1..]).any(differs) {
             return Ok(Outlook::Pending);
         }
         let Some(content) = &derivation.content else { return Ok(Outlook::Known(Arc::clone(below))) };

@@ -147,3 +147,46 @@ fn a_changed_file_above_does_not_bring_a_lost_stage_back() {
     assert_eq!(made(&told), ["[stage-1 1/2] COPY motd /motd"], "{told}");
     assert_eq!(files(&oxbox, &second)["id"], files(&oxbox, &first)["id"]);
 }
+
+#[test]
+fn what_a_forgotten_stage_led_to_is_made_again_with_it() {
+    let forget: [fn(&Oxbox); 2] =
+        [|oxbox| lose_intermediates(oxbox, &[]), |oxbox| _ = oxbox.ok(["prune", "--max-used-space", "1"])];
+    for forget in forget {
+        let oxbox = Oxbox::new();
+        oxbox.busybox();
+        let dockerfile = |name: &str| {
+            format!(
+                "FROM localhost/busybox AS first\nRUN {RANDOM} > /id; cat /id > /id2\n\
+                 FROM first AS second\nRUN cat /id > /copy\n\
+                 FROM scratch\nCOPY --from=second /copy /copy\nCOPY --from=first /{name} /id\n",
+            )
+        };
+        oxbox.dockerfile(&dockerfile("id"));
+        build(&oxbox, &["--tag", "localhost/result"]);
+        forget(&oxbox);
+        // The copy of the second stage is at hand, but it was made of another first one.
+        oxbox.dockerfile(&dockerfile("id2"));
+        let (digest, told) = build(&oxbox, &[]);
+        let files = files(&oxbox, &digest);
+        assert_eq!(files["id"], files["copy"], "{told}");
+        assert_eq!(build(&oxbox, &[]).0, digest, "and so it stays");
+    }
+}
+
+#[test]
+fn what_was_made_again_counts_however_it_was_compressed() {
+    let oxbox = Oxbox::new();
+    oxbox.busybox();
+    oxbox.dockerfile(&format!(
+        "FROM localhost/busybox AS build\nRUN {RANDOM} > /id\n\
+                               FROM scratch\nCOPY --from=build /id /id\n"
+    ));
+    let (first, _) = build(&oxbox, &[]);
+    // Nobody exports the stage in a build of what copies from it, so that it is not compressed there.
+    let (second, _) = build(&oxbox, &["--no-cache", "--target", "build"]);
+    let (third, told) = build(&oxbox, &[]);
+    let id = |digest| files(&oxbox, digest)["id"].clone();
+    assert_ne!(id(&first), id(&second));
+    assert_eq!(id(&third), id(&second), "{told}");
+}

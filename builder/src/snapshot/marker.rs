@@ -13,7 +13,7 @@
 //! written it by itself and there is nothing left to wait for. Its mtime says when a step last stood on it.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -98,15 +98,27 @@ impl Marker {
         fs::write(&path, self.text()).map_err(io_error("write", &path))
     }
 
-    /// Writes it anew into a directory that others are reading, as surely on disk.
+    /// Writes it anew into a directory that others are reading, as surely on disk. Others may be doing
+    /// the same, or removing it: what is gone needs no marker.
     pub(super) fn write_synced(&self, directory: &Path) -> Result<(), SnapshotError> {
-        let aside = directory.join("unpacked.new");
-        let synced = Self { boot: SYNCED.to_owned(), ..self.clone() };
-        fs::write(&aside, synced.text()).map_err(io_error("write", &aside))?;
-        if let (Some(used), Ok(file)) = (Self::used(directory), File::options().write(true).open(&aside)) {
-            let _ = file.set_modified(used);
+        match self.try_write_synced(directory) {
+            Err(SnapshotError::Io { .. }) if !directory.exists() => Ok(()),
+            result => result,
         }
-        fs::rename(&aside, directory.join(NAME)).map_err(io_error("rename", &aside))
+    }
+
+    fn try_write_synced(&self, directory: &Path) -> Result<(), SnapshotError> {
+        let path = directory.join(NAME);
+        let synced = Self { boot: SYNCED.to_owned(), ..self.clone() };
+        let mut aside = tempfile::Builder::new()
+            .prefix("unpacked.")
+            .tempfile_in(directory)
+            .map_err(io_error("write in", directory))?;
+        aside.write_all(synced.text().as_bytes()).map_err(io_error("write", aside.path()))?;
+        if let Some(used) = Self::used(directory) {
+            let _ = aside.as_file().set_modified(used);
+        }
+        aside.persist(&path).map(drop).map_err(|error| io_error("publish", &path)(error.error))
     }
 
     /// Notes that a step stands on the snapshot now.
@@ -214,6 +226,27 @@ mod tests {
         Marker::new("a", RootEntry::Own, Form::Whole).write_synced(directory.path()).unwrap();
         let marker = Marker::read(directory.path()).unwrap().unwrap();
         assert_eq!((marker.trust("b"), marker.root), (Trust::Synced, RootEntry::Own));
+    }
+
+    #[test]
+    fn a_snapshot_that_many_sync_at_once_is_believed_all_the_while() {
+        let directory = tempfile::tempdir().unwrap();
+        let marker = Marker::new("a", RootEntry::Own, Form::Whole);
+        marker.write(directory.path()).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        marker.write_synced(directory.path()).unwrap();
+                        let read = Marker::read(directory.path()).unwrap().unwrap();
+                        assert_eq!(read.trust("b"), Trust::Synced);
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        let gone = directory.path().join("gone");
+        marker.write_synced(&gone).unwrap();
     }
 
     #[test]

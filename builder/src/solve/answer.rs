@@ -15,6 +15,7 @@ use super::explain::{Told, Verdict};
 use super::job::Job;
 use super::lock::Held;
 use super::schedule::{self, Cancel, Inputs, Step, Stopped, Work};
+use super::settled;
 use super::solver::{SolveError, Solved, Workshop, then};
 use super::{Key, KeyHasher};
 use crate::plan::graph::{Graph, Op, Security, Vertex, VertexId};
@@ -50,17 +51,20 @@ pub fn solve(
 ) -> Result<Answered, Stopped<SolveError>> {
     let inputs: Vec<Inputs> = asked.graph.vertices.iter().map(inputs).collect();
     let targets: Vec<usize> = asked.targets.iter().map(|target| target.0).collect();
-    let mut made_now = HashSet::new();
-    for trust in [Trust::Notes, Trust::Nothing] {
+    let (mut trust, mut made_now) = (Trust::Notes, HashSet::new());
+    loop {
+        let known = made_now.len();
         let solver = Solver::new(workshop, asked, trust, made_now);
         let made = schedule::run(&inputs, &targets, asked.jobs, cancel, &solver)?;
-        if solver.is_settled(&made) || trust == Trust::Nothing {
+        let made_since = solver.made_now.lock().unwrap_or_else(PoisonError::into_inner).len();
+        // What was made now is found the next time, so that each attempt but the last makes something.
+        if settled::is_settled(&solver, &made) || (trust == Trust::Nothing && made_since == known) {
             let failed = |error| Stopped::Failed { vertex: 0, error };
             return solver.finish(made).map_err(failed);
         }
+        trust = Trust::Nothing;
         made_now = std::mem::take(&mut *solver.made_now.lock().unwrap_or_else(PoisonError::into_inner));
     }
-    unreachable!("because the second attempt returns")
 }
 
 /// What is below is always wanted, and so are both halves of a merge.
@@ -113,6 +117,17 @@ pub(super) enum Outlook {
     Unknown,
     /// It must be waited for.
     Pending,
+}
+
+impl Looked {
+    /// Returns what the vertex will be or, if its layer was forgotten, what it was last; nothing if nobody
+    /// noted that either.
+    pub(super) fn last(&self) -> Option<Option<ChainId>> {
+        match &self.outlook {
+            Outlook::Known(outline) => Some(outline.chain_id),
+            Outlook::Unknown | Outlook::Pending => self.derivation.as_ref().map(|noted| noted.made),
+        }
+    }
 }
 
 /// A stack of layers as a list from the top.
@@ -268,12 +283,14 @@ impl<'a> Solver<'a> {
         self.assumed.lock().unwrap_or_else(PoisonError::into_inner).push((input, chain_id));
     }
 
-    /// Whether everything that was made is what it had been taken for.
-    fn is_settled(&self, made: &[Option<Arc<Solved>>]) -> bool {
-        let assumed = self.assumed.lock().unwrap_or_else(PoisonError::into_inner);
-        assumed
-            .iter()
-            .all(|(input, chain_id)| made[*input].as_ref().is_none_or(|made| made.chain_id == *chain_id))
+    /// Returns which inputs were taken for what without being made.
+    pub(super) fn assumed(&self) -> Vec<(usize, Option<ChainId>)> {
+        self.assumed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns what a vertex does.
+    pub(super) fn op(&self, vertex: usize) -> &Op {
+        &self.graph.vertices[vertex].op
     }
 
     /// Tells of what was not needed that it was not.
@@ -323,7 +340,8 @@ impl<'a> Solver<'a> {
     /// Says what a vertex will be, going by notes.
     fn outlook(&self, vertex: usize, derivation: Option<&Derivation>) -> Result<Outlook, SolveError> {
         let op = &self.graph.vertices[vertex].op;
-        let inputs: Vec<&Outlook> = op.inputs().iter().map(|input| &self.looked(input.0).outlook).collect();
+        let looked: Vec<&Looked> = op.inputs().iter().map(|input| self.looked(input.0)).collect();
+        let inputs: Vec<&Outlook> = looked.iter().map(|input| &input.outlook).collect();
         if self.fresh[vertex] || inputs.iter().any(|outlook| matches!(outlook, Outlook::Pending)) {
             return Ok(Outlook::Pending);
         }
@@ -335,11 +353,11 @@ impl<'a> Solver<'a> {
             });
         }
         let Some(derivation) = derivation else { return Ok(Outlook::Unknown) };
-        let differs = |(seen, outlook): (&Seen, &&Outlook)| match (seen, outlook) {
-            (Seen::Stack(then), Outlook::Known(now)) => *then != now.chain_id,
+        let differs = |(seen, input): (&Seen, &&Looked)| match (seen, input.last()) {
+            (Seen::Stack(then), Some(now)) => *then != now,
             _ => false,
         };
-        if derivation.below != below.chain_id || derivation.others.iter().zip(&inputs[1..]).any(differs) {
+        if derivation.below != below.chain_id || derivation.others.iter().zip(&looked[1..]).any(differs) {
             return Ok(Outlook::Pending);
         }
         let Some(content) = &derivation.content else { return Ok(Outlook::Known(Arc::clone(below))) };

@@ -64,9 +64,16 @@ impl Workshop<'_> {
     pub(super) fn noted(&self, content: &Key, vertex: &Vertex) -> Result<Option<Layer>, SolveError> {
         let wanted = self.compression_of(vertex);
         match self.cache.get(&content.compressed(wanted), self.now)? {
-            Some(layer) => Ok(Some(layer)),
-            None => Ok(self.cache.get(content, self.now)?),
+            Some(layer) if self.is_last(content, &layer)? => Ok(Some(layer)),
+            _ => Ok(self.cache.get(content, self.now)?),
         }
+    }
+
+    /// Whether a layer is what a content key led to last, however that was compressed: a step that was
+    /// made again may have come out otherwise.
+    fn is_last(&self, content: &Key, layer: &Layer) -> Result<bool, SolveError> {
+        let last = self.cache.get(content, self.now)?;
+        Ok(last.is_none_or(|last| last.diff_id == layer.diff_id))
     }
 
     /// Layers of stages that are never exported are not worth compressing.
@@ -179,10 +186,9 @@ impl<'a> Job<'a> {
                     None => continue,
                 }
             };
-            let now = match (input, &self.solver.input(self.id, at + 1).outlook) {
-                (Some(input), _) => Some(input.chain_id),
-                (None, super::answer::Outlook::Known(outline)) => Some(outline.chain_id),
-                (None, _) => None,
+            let now = match input {
+                Some(input) => Some(input.chain_id),
+                None => self.solver.input(self.id, at + 1).last(),
             };
             if now.is_some_and(|now| now != *then) {
                 return Ok(None);
@@ -196,7 +202,13 @@ impl<'a> Job<'a> {
             None => Some(below.unchanged()),
             Some(content) => self.cached(content)?.map(|layer| below.with(layer)),
         };
-        if solved.is_some() {
+        if let Some(solved) = &solved {
+            if solved.chain_id != derivation.made
+                && let Some(definition) = &self.definition
+            {
+                let derivation = Derivation { made: solved.chain_id, ..derivation.clone() };
+                self.workshop.cache.put_derivation(definition, &derivation, self.workshop.now)?;
+            }
             let others = derivation.others.iter().zip(&inputs[1..]).enumerate();
             for (at, (seen, _)) in others.filter(|(_, (_, input))| input.is_none()) {
                 if let Seen::Stack(then) = seen {
@@ -221,9 +233,10 @@ impl<'a> Job<'a> {
 
     /// Notes what the definition led to.
     fn note(&self, step: &Step<Solved>, inputs: &[Arc<Solved>]) -> Result<(), SolveError> {
-        let Step::Made(_) = step else { return Ok(()) };
+        let Step::Made(made) = step else { return Ok(()) };
         let others = inputs[1..].iter().map(|input| Seen::Stack(input.chain_id)).collect();
-        let derivation = Derivation { content: self.content, below: inputs[0].chain_id, others };
+        let (content, made, below) = (self.content, made.chain_id, inputs[0].chain_id);
+        let derivation = Derivation { content, made, below, others };
         let (looked, definition) = (self.solver.looked(self.id.0), self.definition);
         let Some(definition) = definition else { return Ok(()) };
         let is_known = looked.definition == definition && looked.derivation.as_ref() == Some(&derivation);
@@ -512,7 +525,9 @@ impl<'a> Job<'a> {
     pub(super) fn cached(&mut self, key: &Key) -> Result<Option<Layer>, SolveError> {
         let workshop = self.workshop;
         let wanted = workshop.compression_of(self.vertex);
-        if let Some(layer) = self.recorded(&key.compressed(wanted))? {
+        if let Some(layer) = self.recorded(&key.compressed(wanted))?
+            && workshop.is_last(key, &layer)?
+        {
             self.workshop.indexes.note_place(&layer, self.place());
             return Ok(Some(layer));
         }

@@ -17,6 +17,7 @@
 //! | `key` | keys |
 //! | `lock` | one maker for each key, over all processes |
 //! | `reuse` | what must be made again because somebody says so |
+//! | `settled` | whether what was guessed fits what was made |
 //! | `explain` | why a step was made |
 //! | `beside` | layers unpacked for a RUN while they are written |
 //! | `cache`, `indexes` | what earlier builds left |
@@ -42,9 +43,9 @@
 //!   was not needed, by its own definition's note. An input without a note was forgotten, not changed.
 //!
 //! A stage that is made again because somebody says so (`--no-cache-filter`), or because something below
-//! it changed, is waited for and never guessed. If an input that had been taken for unchanged is made
-//! after all, since another step needs its files, and comes out as something else, the graph is solved
-//! once more; by then all of it is noted, and nothing is guessed any more.
+//! it changed, is waited for and never guessed. If an input that had been taken for unchanged, or what
+//! it was made of, is made after all, since another step needs its files, and comes out as something
+//! else, the graph is solved once more; by then all of it is noted, and nothing is guessed any more.
 
 mod answer;
 mod beside;
@@ -59,6 +60,7 @@ pub mod key;
 pub mod lock;
 mod reuse;
 pub mod schedule;
+mod settled;
 pub mod solver;
 mod source;
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! derivation(definition → led, seal, used)
-//! led = content key, hex, or "-" for no layer ‖ chain_id below ‖ chain_id of each other input …     between blanks
+//! led = content key, hex, or "-" for no layer ‖ chain_id of what came out ‖ chain_id below
+//!     ‖ chain_id of each other input …                                                  between blanks
 //!       chain_id: "." for no layer at all, "?" if it was not known
 //! ```
 //!
@@ -26,6 +27,8 @@ pub(super) const SCHEMA: &str = "
 pub struct Derivation {
     /// The content key; `None` if there was nothing to do, and so no layer.
     pub content: Option<Key>,
+    /// What came out, with what was below: the layer's record may be forgotten before this is.
+    pub made: Option<ChainId>,
     /// What was below: the chain_id, or nothing.
     pub below: Option<ChainId>,
     /// What the other inputs were, in their order.
@@ -88,7 +91,8 @@ impl Derivation {
     pub fn pack(&self) -> String {
         let chain =
             |chain: &Option<ChainId>| chain.as_ref().map_or(".".to_owned(), |chain| chain.to_string());
-        let mut words = vec![self.content.map_or("-".to_owned(), |key| key.to_string()), chain(&self.below)];
+        let content = self.content.map_or("-".to_owned(), |key| key.to_string());
+        let mut words = vec![content, chain(&self.made), chain(&self.below)];
         words.extend(self.others.iter().map(|seen| match seen {
             Seen::Stack(stack) => chain(stack),
             Seen::Unknown => "?".to_owned(),
@@ -107,12 +111,13 @@ impl Derivation {
             "-" => None,
             word => Some(word.parse().ok()?),
         };
+        let made = chain(words.next()?)?;
         let below = chain(words.next()?)?;
         let others = words.map(|word| match word {
             "?" => Some(Seen::Unknown),
             word => chain(word).map(Seen::Stack),
         });
-        Some(Self { content, below, others: others.collect::<Option<_>>()? })
+        Some(Self { content, made, below, others: others.collect::<Option<_>>()? })
     }
 }
 
@@ -136,6 +141,7 @@ mod tests {
         let chain = Some(ChainId(Digest::sha256(b"x")));
         Derivation {
             content: Some(KeyHasher::new("content").finish()),
+            made: Some(ChainId(Digest::sha256(b"y"))),
             below: chain,
             others: vec![Seen::Stack(None), Seen::Unknown, Seen::Stack(chain)],
         }
@@ -143,11 +149,11 @@ mod tests {
 
     #[test]
     fn a_derivation_is_read_as_it_was_written() {
-        let nothing = Derivation { content: None, below: None, others: Vec::new() };
+        let nothing = Derivation { content: None, made: None, below: None, others: Vec::new() };
         for derivation in [derivation(), nothing] {
             assert_eq!(Derivation::parse(&derivation.pack()), Some(derivation));
         }
-        for text in ["", "-", "x .", "- . x", "- ?", "- .  ."] {
+        for text in ["", "-", "- .", "x . .", "- . . x", "- ? .", "- . ?", "- . .  ."] {
             assert_eq!(Derivation::parse(text), None, "{text:?}");
         }
     }
@@ -160,7 +166,7 @@ mod tests {
         cache.put_derivation(&definition, &derivation(), 100).unwrap();
         assert_eq!(cache.derivation(&definition, 100).unwrap(), Some(derivation()));
         cache
-            .with("write", |connection| connection.execute("UPDATE derivation SET led = '- .'", []))
+            .with("write", |connection| connection.execute("UPDATE derivation SET led = '- . .'", []))
             .unwrap();
         assert_eq!(cache.derivation(&definition, 100).unwrap(), None);
     }

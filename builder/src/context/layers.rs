@@ -2,7 +2,7 @@
 //!
 //! Everything comes from the layers' tars; nothing is unpacked and nothing mounted.
 
-use std::io::{Read, Seek as _, SeekFrom};
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,21 +33,6 @@ impl LayerTree {
         Self { stack, layers, store, spool: spool.into() }
     }
 
-    /// Reads a file of a layer that is here and not compressed.
-    fn hash(&self, layer: &Layer, content: &Content) -> Result<Option<blake3::Hash>, TreeError> {
-        let Some(offset) = content.offset.filter(|_| layer.descriptor.digest == layer.diff_id.0) else {
-            return Ok(None);
-        };
-        let failed = |error| TreeError::Layers { source: error };
-        let opened = self.store.open(&layer.descriptor.digest).map_err(|error| failed(error.into()))?;
-        let Some(mut blob) = opened else { return Ok(None) };
-        let mut hasher = blake3::Hasher::new();
-        blob.seek(SeekFrom::Start(offset))
-            .and_then(|_| hasher.update_reader(blob.take(content.size)).map(drop))
-            .map_err(|error| failed(error.into()))?;
-        Ok((hasher.count() == content.size).then(|| hasher.finalize()))
-    }
-
     fn content(&self, path: &[u8]) -> Result<Content, TreeError> {
         let found = self.stack.get(path).and_then(|found| found.content);
         found.ok_or_else(|| TreeError::Missing { path: path.to_vec() })
@@ -67,17 +52,12 @@ impl FileTree for LayerTree {
         Ok(self.stack.children(path).map(|found| found.entry.name().to_vec()).collect())
     }
 
-    /// The hash of the content where it can be read at once: stages are not compressed, and one that was
-    /// made again may have the same file. Else the layer and the place in it: what is there cannot change
-    /// without the layer's diff_id.
+    /// The layer and the place in it: what is there cannot change without the layer's diff_id.
     fn fingerprint(&self, path: &[u8]) -> Result<Vec<u8>, TreeError> {
         let content = self.content(path)?;
         let layer = self.layers.get(content.layer as usize);
-        let layer = layer.ok_or_else(|| TreeError::Missing { path: path.to_vec() })?;
-        if let Some(hash) = self.hash(layer, &content)? {
-            return Ok(hash.as_bytes().to_vec());
-        }
-        Ok(format!("{} {}", layer.diff_id, content.ordinal).into_bytes())
+        let diff_id = layer.ok_or_else(|| TreeError::Missing { path: path.to_vec() })?.diff_id;
+        Ok(format!("{diff_id} {}", content.ordinal).into_bytes())
     }
 
     fn contents(&self, paths: &[Vec<u8>]) -> Result<Box<dyn FileContents + '_>, TreeError> {

@@ -363,16 +363,3 @@ fn a_build_that_is_killed_leaves_nothing_that_harms_the_next() {
     }
     assert_eq!(built(&room, &room.request("localhost/x")).0, expected);
 }
-
-#[test]
-fn a_file_of_a_stage_that_was_made_again_with_the_same_content_is_not_copied_again() {
-    let room = Room::new();
-    room.file("d/same", "same").file("d/other", "1");
-    room.file("Dockerfile", "FROM scratch AS a\nCOPY d /d\nFROM scratch\nCOPY --from=a /d/same /same\n");
-    let (first, _) = built(&room, &room.request("localhost/x"));
-    room.file("d/other", "2");
-    let (second, made) = built(&room, &room.request("localhost/x"));
-    assert_eq!(first, second);
-    assert!(made.iter().any(|line| line.contains("COPY d /d")), "{made:?}");
-    assert!(!made.iter().any(|line| line.contains("--from=a")), "{made:?}");
-}

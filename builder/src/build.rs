@@ -22,6 +22,7 @@ use crate::fetch::{Fetch, FetchError};
 use crate::lazy::Lazy;
 use crate::lint::{self, Checked, Rule};
 use crate::op::git::Repositories;
+use crate::plan::graph::{Op, Security};
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
 use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
@@ -121,6 +122,9 @@ pub enum BuildError {
     Locks(#[from] LockError),
     #[error("the build was interrupted")]
     Interrupted,
+    /// A RUN asks for what nothing here does; nothing was made.
+    #[error("{file}:{line}: RUN {flag} cannot be run yet")]
+    NotYet { file: String, line: usize, flag: &'static str },
     #[error(transparent)]
     Snapshots(#[from] SnapshotError),
     /// A step failed; `title` is how progress calls it.
@@ -151,6 +155,7 @@ pub fn build(
     let store = Arc::new(Lazy::new(Arc::clone(&request.store), Arc::clone(fetch)));
     let plan = read_plan(&definition, request, &store, fetch, progress)?;
     let file = PathBuf::from(&definition.name);
+    check_runs(&plan.graph, &file)?;
     let (fresh, places) = fresh(&definition, &plan.graph, request, progress);
     let (epoch, created) = request.times.of(&plan, jiff::Timestamp::now().as_second());
     let listeners = (&**fetch, progress);
@@ -199,6 +204,19 @@ fn write(
         }
     }
     request.forms.iter().map(|form| export(workshop, plan, solved, created, form)).collect()
+}
+
+/// Refuses what is planned but cannot be run, before anything is made.
+fn check_runs(graph: &Graph, file: &Path) -> Result<(), BuildError> {
+    for vertex in &graph.vertices {
+        let flag = match &vertex.op {
+            Op::Run(run) if !run.mounts.is_empty() => "--mount",
+            Op::Run(run) if run.security == Security::Insecure => "--security=insecure",
+            _ => continue,
+        };
+        return Err(BuildError::NotYet { file: file.display().to_string(), line: vertex.line, flag });
+    }
+    Ok(())
 }
 
 /// Plans the Dockerfile, and checks it while its base images are at hand.

@@ -153,3 +153,13 @@ fn an_interrupted_copy_leaves_no_image_and_says_so() {
     }
     assert!(!oxbox.root().join("store/index.json").exists());
 }
+
+#[test]
+fn a_mount_is_refused_before_anything_is_made() {
+    let oxbox = Oxbox::new();
+    oxbox.busybox();
+    oxbox.dockerfile("FROM localhost/busybox\nRUN touch /made\nRUN --mount=type=cache,target=/c true\n");
+    let ran = oxbox.run(["build", "context"]);
+    ran.fails(1, &["Dockerfile:3: RUN --mount cannot be run yet", "hint"]);
+    assert!(!ran.stderr.contains("touch /made"), "{}", ran.stderr);
+}

@@ -18,7 +18,7 @@ use super::schedule::{self, Cancel, Inputs, Step, Stopped, Work};
 use super::settled;
 use super::solver::{SolveError, Solved, Workshop, then};
 use super::{Key, KeyHasher};
-use crate::plan::graph::{Graph, Op, Security, Vertex, VertexId};
+use crate::plan::graph::{Graph, Op, Vertex, VertexId};
 use crate::progress::Event;
 
 /// What is to be solved, and how.
@@ -456,9 +456,6 @@ impl Work for Solver<'_> {
         }
         // What a stage stands on is neither made nor remembered here.
         let (made, verdict) = match (&vertex.op, inputs) {
-            (Op::Run(run), _) if !run.mounts.is_empty() || run.security == Security::Insecure => {
-                (Err(SolveError::NotSupported { title: vertex.title.clone() }), Verdict::Made)
-            }
             (Op::Merge(_), [Some(below), Some(above)]) => {
                 (Ok(Step::Made(below.on_top(above))), Verdict::Base)
             }

@@ -99,8 +99,6 @@ pub enum SolveError {
     Lock(#[from] LockError),
     #[error("the build was interrupted")]
     Interrupted,
-    #[error("{title} cannot be made yet")]
-    NotSupported { title: String },
     #[error("there is no build context {name:?}")]
     NoContext { name: String },
     #[error(transparent)]

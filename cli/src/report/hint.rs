@@ -60,6 +60,9 @@ pub(super) fn of(error: &anyhow::Error) -> Vec<String> {
 }
 
 fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String> {
+    if let Some(BuildError::NotYet { .. }) = link.downcast_ref() {
+        return Some("build it with another tool, or write the RUN without it".to_owned());
+    }
     if let Some(OptionError::Nameless) = link.downcast_ref() {
         return Some("give it one with --tag, or name= of --output".to_owned());
     }

@@ -1,4 +1,4 @@
-//! The numbered semantics that need a RUN: 56, 57 and part of 61, in whole builds. The others have a folder of
+//! The numbered semantics that need a RUN: 45, 56, 57, 67 and part of 61, in whole builds. The others have a folder of
 //! their own.
 
 use oxbox_layers::image::Image;
@@ -9,6 +9,14 @@ use crate::room;
 
 pub(crate) fn tests() -> Vec<(&'static str, fn())> {
     vec![
+        (
+            "s45_a_run_has_its_environment_and_leaves_nothing_of_it_behind",
+            s45_a_run_has_its_environment_and_leaves_nothing_of_it_behind,
+        ),
+        (
+            "s67_a_root_of_more_than_127_layers_can_be_run_in",
+            s67_a_root_of_more_than_127_layers_can_be_run_in,
+        ),
         (
             "s56_what_is_removed_is_hidden_only_if_it_was_there",
             s56_what_is_removed_is_hidden_only_if_it_was_there,
@@ -47,6 +55,28 @@ fn built(room: &Room, instructions: &str) -> Image {
 fn last(room: &Room, instructions: &str) -> Vec<String> {
     let image = built(room, instructions);
     room.paths(&image, image.layers.len() - 1)
+}
+
+fn s45_a_run_has_its_environment_and_leaves_nothing_of_it_behind() {
+    let room = busybox();
+    built(
+        &room,
+        "ARG A=1\nENV B=2\nWORKDIR /w\n\
+         RUN test \"$A$B$PWD\" = 12/w && test -n \"$HOME\" && test -z \"$(cat)\" && test -s /etc/hosts && test -d /proc/1",
+    );
+    // No mount point, no stub of /etc; and what is left running does not keep the build.
+    assert_eq!(last(&room, "RUN echo > /x; sleep 1000 &"), ["x"]);
+    room.file("Dockerfile", "FROM localhost/base\nRUN exit 7\n");
+    let error = causes(&room.run(&room.request("localhost/x")).0.unwrap_err());
+    assert!(error.contains("exited with code 7"), "{error}");
+}
+
+fn s67_a_root_of_more_than_127_layers_can_be_run_in() {
+    let room = busybox();
+    let files: String = (0..140).map(|n| format!("COPY <<EOF /many/{n}\n{n}\nEOF\n")).collect();
+    let image = built(&room, &format!("{files}RUN ls /many | wc -l > /count"));
+    assert_eq!(image.layers.len(), 142);
+    assert_eq!(room.entries(&image, 141)[0].1, "140\n");
 }
 
 fn s56_what_is_removed_is_hidden_only_if_it_was_there() {

@@ -1,7 +1,7 @@
 //! Cache keys: what decides whether something was made before.
 //!
 //! ```text
-//! key = blake3( "oxbox vertex 1" ‖ field ‖ field ‖ … )      field = len(name) name len(value) value
+//! key = blake3( "oxbox vertex 2" ‖ field ‖ field ‖ … )      field = len(name) name len(value) value
 //! ```
 //!
 //! Every field is framed by its length, so that no two different lists of fields share bytes: keys that
@@ -13,7 +13,7 @@ use std::str::FromStr;
 use oxbox_layers::compress::Compression;
 
 /// Changes whenever a vertex would be made differently from the same fields.
-const VERSION: &[u8] = b"oxbox vertex 1";
+const VERSION: &[u8] = b"oxbox vertex 2";
 
 /// The key of one vertex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

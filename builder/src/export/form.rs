@@ -6,6 +6,8 @@ use oxbox_layers::compress::Compression;
 use oxbox_layers::layer::Family;
 use oxbox_layers::oci::Platform;
 
+use crate::depot::Inline;
+
 /// What an image is made like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Form {
@@ -19,6 +21,8 @@ pub struct Form {
     pub family: Family,
     /// What its documents say beside their content.
     pub annotations: Vec<Annotation>,
+    /// Whether its config has the records of its layers, for builds elsewhere.
+    pub inline: Inline,
 }
 
 /// Which layers are made to be compressed as the [`Form`] says.
@@ -78,6 +82,7 @@ impl Form {
             squash: Squash::None,
             family: Family::Oci,
             annotations: Vec::new(),
+            inline: Inline::No,
         }
     }
 

@@ -14,6 +14,7 @@
 //! | `answer` | both halves of the drawing, for every vertex of a graph |
 //! | `define`, `gather` | definition keys, and what steps read of contexts |
 //! | `job` | one COPY, ADD, RUN or WORKDIR: its content key, and how its layer is made |
+//! | `found` | what keys led to, here or elsewhere |
 //! | `key` | keys |
 //! | `lock` | one maker for each key, over all processes |
 //! | `reuse` | what must be made again because somebody says so |
@@ -53,6 +54,7 @@ pub mod cache;
 mod define;
 pub mod downloads;
 pub mod explain;
+mod found;
 mod gather;
 pub mod indexes;
 mod job;
@@ -69,6 +71,7 @@ pub use beside::stood_on;
 pub use cache::usage::Remembered;
 pub use cache::{Cache, CacheError};
 pub use explain::Explanation;
+pub use found::Conclusion;
 pub use indexes::{Indexes, IndexesError};
 pub use key::{Key, KeyHasher};
 pub use lock::{LockError, Locks};

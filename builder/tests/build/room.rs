@@ -148,6 +148,7 @@ impl Room {
             files: Vec::new(),
             times: Times::Cut(DEFAULT_EPOCH),
             reuse: Reuse::Allowed,
+            caches: oxbox_builder::depot::Caches::default(),
             jobs: NonZero::new(2).unwrap(),
         }
     }

@@ -73,6 +73,7 @@ impl Base {
             files: Vec::new(),
             times: Times::Cut(DEFAULT_EPOCH),
             reuse: Reuse::Allowed,
+            caches: oxbox_builder::depot::Caches::default(),
             jobs: NonZero::new(2).unwrap(),
         };
         let fetch: Arc<dyn Fetch> = Arc::new(Local(Arc::clone(&self.store)));

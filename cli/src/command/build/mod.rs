@@ -1,6 +1,7 @@
 //! `oxbox build`: an image from a Dockerfile.
 
 mod ahead;
+mod caches;
 mod caching;
 mod deliver;
 mod elsewhere;
@@ -41,7 +42,7 @@ use deliver::Carrier;
 use elsewhere::AtHand;
 pub(crate) use elsewhere::PlaceError;
 use inputs::Inputs;
-use listen::{Kept, Listening};
+use listen::{Given, Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
 use shown::Shown;
@@ -156,7 +157,7 @@ struct Built {
 pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
     let mut plan = options.plan()?;
-    let wanted = options.outputs.wanted()?;
+    let wanted = options.outputs.wanted()?.with_records(options.caching.inline());
     let at_hand = options.inputs.places(plan.keeps_git_dir())?.gather(&root, &options.registry)?;
     plan.context_epoch = at_hand.time;
     if let Some(question) = options.question(&plan, &at_hand) {
@@ -203,13 +204,14 @@ fn build(
     let carrier = Carrier(&fetch);
     let destinations = fetch.runtime.block_on(carrier.registries(&wanted.pushed_as_made()))?;
     let ahead = Ahead::new(&fetch.runtime, progress.clone(), &request.store, destinations);
+    let given = Given::default();
     let made = match options.outputs.verify {
         false => {
-            let listening = Listening { inner: &ahead, explanation };
+            let listening = Listening { inner: &ahead, explanation, given: &given };
             oxbox_builder::build(request, &fetching, &listening, &programs).map_err(Into::into)
         }
         true => {
-            let listening = Listening { inner: &**progress, explanation };
+            let listening = Listening { inner: &**progress, explanation, given: &given };
             verify(request, &fetching, &listening, &programs)
         }
     };
@@ -229,6 +231,10 @@ fn build(
                 delivered = carrier.deliver(image, exporter) => delivered?,
                 () = signals.clone().happened() => return Err(Interrupted.into()),
             }
+        }
+        tokio::select! {
+            given = carrier.give(&options.caching, given) => given?,
+            () = signals.clone().happened() => return Err(Interrupted.into()),
         }
         Ok(images)
     })
@@ -352,6 +358,7 @@ impl Build {
             names: wanted.stored(),
             times: self.outputs.times(),
             reuse: self.caching.reuse(),
+            caches: self.caching.caches(wanted.unopened()),
             jobs: self.caching.jobs(),
         })
     }

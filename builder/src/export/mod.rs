@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 use crate::plan::graph::HistoryLine;
 use crate::plan::{Plan, ResultForm, StageResult};
 use crate::solve::{CacheError, IndexesError, Solved, Workshop};
-use form::{Annotated, Form, Squash};
+use form::{Annotated, Form, Squash, Telling};
 use relayer::Layers;
 
 /// How BuildKit marks the lines of history that a Dockerfile made; tools look for it.
@@ -144,7 +144,7 @@ fn image(
     }
     let config = Config {
         created: Some(created),
-        history: Some(history),
+        history: (form.history == Telling::Full).then_some(history),
         other: true_of_any(&stage.config.other),
         rootfs: RootFs { diff_ids: layers.iter().map(|layer| layer.diff_id).collect(), ..RootFs::default() },
         ..stage.config.clone()

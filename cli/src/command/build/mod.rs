@@ -3,8 +3,10 @@
 mod ahead;
 mod caching;
 mod deliver;
+mod edits;
 mod elsewhere;
 mod exporter;
+mod familiar;
 mod inputs;
 mod listen;
 mod metadata;
@@ -13,6 +15,7 @@ mod sandbox;
 mod shown;
 mod tidying;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,6 +43,7 @@ use caching::{Caching, Explain};
 use deliver::Carrier;
 use elsewhere::AtHand;
 pub(crate) use elsewhere::PlaceError;
+use familiar::Familiar;
 use inputs::Inputs;
 use listen::{Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
@@ -58,6 +62,8 @@ pub(crate) struct Build {
     caching: Caching,
     #[command(flatten)]
     sandbox: Sandbox,
+    #[command(flatten)]
+    familiar: Familiar,
     #[command(flatten)]
     tidying: Tidying,
     /// Check the Dockerfile and build nothing: --call=check.
@@ -281,15 +287,17 @@ impl Build {
 
     fn plan(&self) -> Result<plan::Options, OptionError> {
         let inputs = &self.inputs;
-        let mut build_args = inputs.build_args()?;
+        let mut build_args: BTreeMap<_, _> = self.familiar.proxies().collect();
+        build_args.extend(inputs.build_args()?);
         if let Some(epoch) = self.outputs.source_date_epoch {
             build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_string());
         }
         Ok(plan::Options {
             target: inputs.target.clone(),
             build_args,
-            labels: self.outputs.labels()?,
-            platforms: inputs.platform.clone(),
+            edits: self.outputs.edits.plan(),
+            first_base: inputs.from.clone(),
+            platforms: inputs.platforms(),
             emulated: plan::emulated(Path::new(plan::BINFMT_MISC)),
             network: self.sandbox.network(),
             contexts: inputs.contexts()?,

@@ -9,6 +9,7 @@ mod hide;
 pub mod overlay;
 mod parents;
 mod place;
+pub mod recorded;
 pub mod root;
 pub mod scan;
 pub mod stack;

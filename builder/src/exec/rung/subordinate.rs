@@ -108,7 +108,8 @@ fn may_set_any_id() -> bool {
 fn same(map: &str) -> Vec<Ids> {
     let line = |line: &str| {
         let mut numbers = line.split_ascii_whitespace().map(str::parse);
-        let (inside, _, count) = (numbers.next()?.ok()?, numbers.next()?.ok()? as u32, numbers.next()?.ok()?);
+        let (inside, _outside, count): (u32, u32, u32) =
+            (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
         Some(Ids { inside, outside: inside, count })
     };
     read(map).lines().filter_map(line).collect()

@@ -65,6 +65,8 @@ pub(super) struct Found {
     /// Names the file has, in this tree or elsewhere.
     pub(super) links: u64,
     pub(super) nanoseconds: u64,
+    /// Seconds and nanoseconds of the last change of anything.
+    pub(super) changed: (i64, u64),
     pub(super) marks: Marks,
 }
 
@@ -176,7 +178,14 @@ pub(super) fn find(
         xattrs: kept,
     };
     let id = (stat.st_dev, stat.st_ino);
-    Ok(Some(Found { entry, id, links: stat.st_nlink, nanoseconds: stat.st_mtime_nsec, marks }))
+    Ok(Some(Found {
+        entry,
+        id,
+        links: stat.st_nlink,
+        nanoseconds: stat.st_mtime_nsec,
+        changed: (stat.st_ctime, stat.st_ctime_nsec),
+        marks,
+    }))
 }
 
 /// Returns what a file is, unless it is a socket or a link, whose target the stat does not hold.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use oxbox_layers::tar::{Entry, Reader};
-use oxbox_layers::tree::apply::{ApplyError, Devices, Entries, Options, Ownership, Whiteouts};
+use oxbox_layers::tree::apply::{ApplyError, Devices, Lower, Entries, Options, Ownership, Whiteouts};
 use oxbox_layers::tree::overlay::{self, Namespace};
 use oxbox_layers::tree::{Root, Stack, Xattrs};
 
@@ -64,7 +64,7 @@ pub(super) fn fill(
     let options = Options {
         ownership,
         devices,
-        whiteouts: Whiteouts::Overlay { namespace, lower },
+        whiteouts: Whiteouts::Overlay { namespace, lower: lower.map(|lower| lower as &dyn Lower) },
         xattrs: Xattrs::CapabilityAndUser,
         max_bytes: MAX_LAYER_BYTES,
         max_entries: MAX_LAYER_ENTRIES,

@@ -21,8 +21,11 @@ use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
 use crate::lazy::Lazy;
+use crate::lent::{Agents, Secrets};
 use crate::lint::{self, Checked, Rule};
+use crate::mounts::{Mounts, MountsError};
 use crate::op::git::Repositories;
+use crate::op::run::Copies;
 use crate::plan::graph::{Op, Security};
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
@@ -63,6 +66,10 @@ pub struct Request {
     pub forms: Vec<Form>,
     /// Where the result's files go, if anywhere.
     pub files: Vec<Files>,
+    /// Secrets for RUN and for what comes from elsewhere.
+    pub secrets: Secrets,
+    /// SSH agents for RUN.
+    pub agents: Agents,
     /// What becomes of times.
     pub times: Times,
     /// Whether the cache answers.
@@ -126,6 +133,8 @@ pub enum BuildError {
     /// Nothing runs programs here, and there is a RUN; nothing was made.
     #[error("{file}:{line}: RUN cannot work here{}", reasons(.standing))]
     NoIsolation { file: String, line: usize, standing: Standing },
+    #[error(transparent)]
+    Mounts(#[from] MountsError),
     /// A RUN asks for what nothing here does; nothing was made.
     #[error("{file}:{line}: RUN {flag} cannot be run yet")]
     NotYet { file: String, line: usize, flag: &'static str },
@@ -230,7 +239,6 @@ fn check_runs(graph: &Graph, file: &Path) -> Result<(), BuildError> {
                 let (file, standing) = (file.display().to_string(), rung::standing().clone());
                 return Err(BuildError::NoIsolation { file, line: vertex.line, standing });
             }
-            Op::Run(run) if !run.mounts.is_empty() => "--mount",
             Op::Run(run) if run.security == Security::Insecure => "--security=insecure",
             _ => continue,
         };
@@ -364,6 +372,10 @@ fn workshop<'a>(
         indexes: Indexes::open(&state.join("indexes"))?,
         snapshots: Box::new(snapshots),
         stood_on: HashSet::new(),
+        mounts: cache_mounts(state)?,
+        copies: Copies::new(state),
+        secrets: request.secrets.clone(),
+        agents: request.agents.clone(),
         contexts,
         fetch,
         repositories: Repositories::new(state, interrupt),
@@ -377,6 +389,13 @@ fn workshop<'a>(
         interrupt: interrupt.clone(),
         progress,
     })
+}
+
+/// Returns the cache mounts of a state, without what killed processes left unfinished.
+fn cache_mounts(state: &Path) -> Result<Mounts, MountsError> {
+    let mounts = Mounts::new(state);
+    mounts.sweep()?;
+    Ok(mounts)
 }
 
 /// Opens the cache. One that cannot be opened is done without, unless there is no room for anything at all.

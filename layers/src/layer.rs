@@ -20,7 +20,7 @@ pub use family::Family;
 
 use crate::compress::{ChunkIndex, Compression, Compressor, Decoder, Previous, ReadAhead, compressor};
 use crate::oci::{Algorithm, Descriptor, DiffId, Digest, Hasher, MediaType};
-use crate::stack::{IndexBuilder, IndexTooLarge, LayerIndex};
+use crate::stack::{Body, IndexBuilder, IndexTooLarge, LayerIndex};
 use crate::store::{BlobStore, BlobWriter, StoreError};
 use crate::tar::{Entry, Kind, TarError, Writer};
 
@@ -169,11 +169,32 @@ impl LayerWriter {
 
     /// Appends an entry and its content; see [`Writer::append`].
     pub fn append(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), LayerError> {
+        if self.index.is_none() || entry.size() == 0 {
+            return self.append_hashed(entry, content, &Body::default().hash);
+        }
+        let mut hashing = Hashing { reader: content, hasher: blake3::Hasher::new() };
+        self.tar.append(entry, &mut hashing).map_err(|source| LayerError::Tar { source })?;
+        let hash = *hashing.hasher.finalize().as_bytes();
+        self.note(entry, hash)
+    }
+
+    /// Does as [`LayerWriter::append`] with a content whose blake3 hash is known: the index believes it.
+    pub fn append_hashed(
+        &mut self,
+        entry: &Entry,
+        content: &mut dyn Read,
+        hash: &[u8; blake3::OUT_LEN],
+    ) -> Result<(), LayerError> {
         self.tar.append(entry, content).map_err(|source| LayerError::Tar { source })?;
+        self.note(entry, *hash)
+    }
+
+    fn note(&mut self, entry: &Entry, hash: [u8; blake3::OUT_LEN]) -> Result<(), LayerError> {
         if let Some(index) = &mut self.index {
             // The content ends on a block's border, and nothing follows it yet.
             let content = self.tar.position() - entry.size().next_multiple_of(BLOCK_BYTES);
-            index.push(entry, matches!(entry.kind, Kind::File { .. }).then_some(content))?;
+            let offset = matches!(entry.kind, Kind::File { .. }).then_some(content);
+            index.push(entry, &Body { offset, hash })?;
         }
         Ok(())
     }
@@ -193,6 +214,20 @@ impl LayerWriter {
         let sink = self.tar.finish().map_err(|source| LayerError::Tar { source })?;
         let written = publish(sink.into_inner(), self.compression)?;
         Ok(Written { index: self.index.map(IndexBuilder::finish), ..written })
+    }
+}
+
+/// Hashes a content on its way into a tar.
+struct Hashing<'a> {
+    reader: &'a mut dyn Read,
+    hasher: blake3::Hasher,
+}
+
+impl Read for Hashing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
     }
 }
 

@@ -11,7 +11,7 @@ use oxbox_layers::stack::{Content, ContentError, Contents, Found, Stack};
 use oxbox_layers::store::BlobStore;
 use oxbox_layers::tar::Kind;
 
-use super::{FileContents, FileTree, Node, TreeError};
+use super::{FileContents, FileTree, Node, TreeError, unchanged};
 
 /// The merged tree of some layers.
 pub struct LayerTree {
@@ -52,12 +52,10 @@ impl FileTree for LayerTree {
         Ok(self.stack.children(path).map(|found| found.entry.name().to_vec()).collect())
     }
 
-    /// The layer and the place in it: what is there cannot change without the layer's diff_id.
+    /// As of a file in a context: it does not show which layer a content lies in.
     fn fingerprint(&self, path: &[u8]) -> Result<Vec<u8>, TreeError> {
         let content = self.content(path)?;
-        let layer = self.layers.get(content.layer as usize);
-        let diff_id = layer.ok_or_else(|| TreeError::Missing { path: path.to_vec() })?.diff_id;
-        Ok(format!("{diff_id} {}", content.ordinal).into_bytes())
+        Ok(unchanged::fingerprint(&content.body.hash, content.size))
     }
 
     fn contents(&self, paths: &[Vec<u8>]) -> Result<Box<dyn FileContents + '_>, TreeError> {

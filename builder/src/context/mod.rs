@@ -34,3 +34,4 @@ pub use layers::LayerTree;
 pub use look::Look;
 pub use scratch::Scratch;
 pub use tree::{FileContents, FileTree, Node, TreeError};
+pub(crate) use unchanged::hash;

@@ -21,6 +21,12 @@ pub(super) fn fingerprint(hash: &[u8; 32], size: u64) -> Vec<u8> {
     [&hash[..], &size.to_le_bytes()[..]].concat()
 }
 
+/// Returns the hash in what [`fingerprint`] returned; nothing if it was made by somebody else.
+pub(crate) fn hash(fingerprint: &[u8]) -> Option<&[u8; blake3::OUT_LEN]> {
+    let (hash, rest) = fingerprint.split_first_chunk()?;
+    (rest.len() == size_of::<u64>()).then_some(hash)
+}
+
 impl<R: Read, F: FnOnce()> Unchanged<R, F> {
     pub(super) fn new(reader: R, seen: &[u8], otherwise: F) -> Self {
         let otherwise = Some(otherwise);

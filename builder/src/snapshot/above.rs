@@ -163,7 +163,7 @@ pub(super) fn make(
     let Ok(Some(mut pieces)) = pieces else { return Ok(None) };
     let root = unpack::fill(directory, None, |entries: &mut apply::Entries<'_>| {
         for indexed in &delta.write {
-            let at = indexed.offset.unwrap_or(0);
+            let at = indexed.body.offset.unwrap_or(0);
             entries.apply(&indexed.entry, &mut pieces.range(at, indexed.entry.size()))?;
         }
         for path in &delta.hide {

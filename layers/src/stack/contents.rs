@@ -16,7 +16,7 @@ use std::path::Path;
 
 use tempfile::SpooledTempFile;
 
-use super::{Follow, Stack, StackError};
+use super::{Body, Follow, Stack, StackError};
 use crate::compress::Decoder;
 use crate::layer::{Layer, LayerError};
 use crate::oci::{Compressed, Digest};
@@ -36,8 +36,8 @@ pub struct Content {
     pub layer: u32,
     /// The entry's place among those of the layer's archive.
     pub ordinal: u32,
-    /// Where the bytes start in the uncompressed tar; `None` if they are not there in one piece.
-    pub offset: Option<u64>,
+    /// Where the bytes start in the uncompressed tar, and what they are.
+    pub body: Body,
     /// How many there are.
     pub size: u64,
 }
@@ -150,7 +150,7 @@ impl Contents {
         } else if let Some(&at) = self.spooled.get(&(layer, ordinal)) {
             self.spool.seek(SeekFrom::Start(at)).map_err(failed)?;
             &mut self.spool
-        } else if let (Some(blob), Some(offset)) = (self.plain.get_mut(&layer), content.offset) {
+        } else if let (Some(blob), Some(offset)) = (self.plain.get_mut(&layer), content.body.offset) {
             blob.seek(SeekFrom::Start(offset)).map_err(failed)?;
             blob
         } else {
@@ -172,7 +172,7 @@ impl Contents {
         if format == Compressed::None {
             self.plain.insert(layer, blob);
             // What is sparse has no offset to seek to.
-            wanted.retain(|_, content| content.offset.is_none());
+            wanted.retain(|_, content| content.body.offset.is_none());
         }
         if wanted.is_empty() {
             return Ok(());

@@ -280,7 +280,7 @@ impl<'a> Compared<'a> {
         if old.entry != new.entry || self.old_names.get(path) != self.new_names.get(path) {
             return false;
         }
-        match (&new.entry.kind, old.offset, new.offset) {
+        match (&new.entry.kind, old.body.offset, new.body.offset) {
             (Kind::File { size }, Some(old), Some(new)) => *size == 0 || (self.same)(old, new, *size),
             (Kind::File { size }, ..) => *size == 0,
             _ => true,
@@ -288,8 +288,8 @@ impl<'a> Compared<'a> {
     }
 
     fn write(&mut self, item: Item) -> Option<()> {
-        let Indexed { entry, offset, .. } = &item.indexed;
-        if entry.size() > 0 && offset.is_none() {
+        let Indexed { entry, body, .. } = &item.indexed;
+        if entry.size() > 0 && body.offset.is_none() {
             return None;
         }
         self.write_parents();
@@ -330,7 +330,7 @@ fn is_beneath(key: &[u8], directory: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Delta, between, is_self_contained};
-    use crate::stack::{IndexBuilder, LayerIndex};
+    use crate::stack::{Body, IndexBuilder, LayerIndex};
     use crate::tar::{Entry, Kind};
 
     /// `d/` is a directory, `f=7` a file whose content is told by a number, `l>f` another name of a file.
@@ -349,7 +349,7 @@ mod tests {
                 }
                 _ => (Entry::new(*text, Kind::File { size: 0 }, 0o644), Some(0)),
             };
-            builder.push(&entry, offset).unwrap();
+            builder.push(&entry, &Body { offset, ..Body::default() }).unwrap();
         }
         builder.finish()
     }

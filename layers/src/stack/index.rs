@@ -1,25 +1,26 @@
 //! What one layer says, packed so that it can be kept beside the layer's diff_id and used at once.
 //!
 //! ```text
-//! "oxli" 01 │ entry │ entry │ …                       in the order of the archive
+//! "oxli" 02 │ entry │ entry │ …                       in the order of the archive
 //! entry     = shared suffix-length suffix │ record    path: so many bytes of the one before, and these
-//! record    = kind ordinal mode uid gid mtime ┬ size offset+1      file (0: sparse, not in one piece)
+//! record    = kind ordinal mode uid gid mtime ┬ size offset+1 hash file (0: sparse, not in one piece)
 //!             │                               ├ length target      link of either sort
 //!             └ 0x80: extended attributes       └ major minor        device
 //! ```
 //!
-//! Numbers are LEB128, times zigzag. 300 000 entries take about 10 MB. A record can be read on its
-//! own: the merged tree of `merge.rs` points at records and does not repeat them.
+//! Numbers are LEB128, times zigzag; a hash is the 32 bytes of blake3, which an empty file has none of.
+//! 300 000 entries take about 20 MB. A record can be read on its own: the merged tree of `merge.rs` points
+//! at records and does not repeat them.
 
 use std::fmt;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use super::pack::{Malformed, Packed, put_bytes, put_number, put_signed};
 use crate::layer::{Layer, LayerError};
 use crate::store::BlobStore;
 use crate::tar::{Entry, Kind, Reader, TarError};
 
-const MAGIC: &[u8; 5] = b"oxli\x01";
+const MAGIC: &[u8; 5] = b"oxli\x02";
 
 /// 256 MiB: twenty times what the largest images in public need, and less than what a crafted tar
 /// of long names could otherwise ask for.
@@ -29,6 +30,14 @@ const MAX_BYTES: usize = 256 << 20;
 const READ_BYTES: usize = 64 << 10;
 
 const HAS_XATTRS: u8 = 0x80;
+
+const HASH_BYTES: usize = blake3::OUT_LEN;
+
+/// What blake3 gives for no bytes.
+const HASH_OF_NOTHING: [u8; HASH_BYTES] = [
+    0xaf, 0x13, 0x49, 0xb9, 0xf5, 0xf9, 0xa1, 0xa6, 0xa0, 0x40, 0x4d, 0xea, 0x36, 0xdc, 0xc9, 0x49, 0x9b,
+    0xcb, 0x25, 0xc9, 0xad, 0xc1, 0x12, 0xb7, 0xcc, 0x9a, 0x93, 0xca, 0xe4, 0x1f, 0x32, 0x62,
+];
 
 /// The entries of one layer, without their content.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,6 +63,15 @@ pub enum IndexError {
         /// Why not.
         #[source]
         source: TarError,
+    },
+    /// A file in the layer's tar cannot be read.
+    #[error("cannot read {} in the tar of a layer", .path.escape_ascii())]
+    Content {
+        /// Which.
+        path: Vec<u8>,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// The layer has too many entries.
     #[error(transparent)]
@@ -81,8 +99,24 @@ pub struct Indexed {
     pub entry: Entry,
     /// Its place among the archive's entries, from 0.
     pub ordinal: u32,
-    /// Where a file's content starts in the uncompressed tar; `None` if it is not there in one piece.
+    /// Of a file, where its content is and what it is; of all else, nothing.
+    pub body: Body,
+}
+
+/// What is noted of a file's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Body {
+    /// Where it starts in the uncompressed tar; `None` if it is not there in one piece.
     pub offset: Option<u64>,
+    /// Its blake3 hash: the same in every layer that has such a file.
+    pub hash: [u8; HASH_BYTES],
+}
+
+impl Default for Body {
+    /// Nothing, nowhere.
+    fn default() -> Self {
+        Self { offset: None, hash: HASH_OF_NOTHING }
+    }
 }
 
 impl LayerIndex {
@@ -143,7 +177,14 @@ impl LayerIndex {
 fn read(reader: &mut Reader<impl Read>) -> Result<LayerIndex, IndexError> {
     let mut builder = IndexBuilder::default();
     while let Some(entry) = reader.next().map_err(|source| IndexError::Tar { source })? {
-        builder.push(&entry, reader.data_offset())?;
+        let mut body = Body { offset: reader.data_offset(), ..Body::default() };
+        if entry.size() > 0 && matches!(entry.kind, Kind::File { .. }) {
+            let mut hasher = blake3::Hasher::new();
+            let read = hasher.update_reader(&mut *reader);
+            read.map_err(|source| IndexError::Content { path: entry.path.clone(), source })?;
+            body.hash = *hasher.finalize().as_bytes();
+        }
+        builder.push(&entry, &body)?;
     }
     Ok(builder.finish())
 }
@@ -162,13 +203,13 @@ impl Default for IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// Adds the archive's next entry; `offset` is where a file's content starts in the tar.
-    pub fn push(&mut self, entry: &Entry, offset: Option<u64>) -> Result<(), IndexTooLarge> {
+    /// Adds the archive's next entry; of what is no file, the body does not count.
+    pub fn push(&mut self, entry: &Entry, body: &Body) -> Result<(), IndexTooLarge> {
         let shared = self.last.iter().zip(&entry.path).take_while(|(a, b)| a == b).count();
         put_number(&mut self.bytes, shared as u64);
         put_bytes(&mut self.bytes, &entry.path[shared..]);
         self.last.clone_from(&entry.path);
-        put_record(&mut self.bytes, entry, self.ordinal, offset);
+        put_record(&mut self.bytes, entry, self.ordinal, body);
         self.ordinal += 1;
         if self.bytes.len() > MAX_BYTES {
             return Err(IndexTooLarge { limit: MAX_BYTES });
@@ -182,7 +223,7 @@ impl IndexBuilder {
     }
 }
 
-fn put_record(bytes: &mut Vec<u8>, entry: &Entry, ordinal: u32, offset: Option<u64>) {
+fn put_record(bytes: &mut Vec<u8>, entry: &Entry, ordinal: u32, body: &Body) {
     let kind = match entry.kind {
         Kind::File { .. } => 0,
         Kind::Hardlink { .. } => 1,
@@ -200,7 +241,10 @@ fn put_record(bytes: &mut Vec<u8>, entry: &Entry, ordinal: u32, offset: Option<u
     match &entry.kind {
         Kind::File { size } => {
             put_number(bytes, *size);
-            put_number(bytes, offset.map_or(0, |offset| offset + 1));
+            put_number(bytes, body.offset.map_or(0, |offset| offset + 1));
+            if *size > 0 {
+                bytes.extend(body.hash);
+            }
         }
         Kind::Hardlink { target } | Kind::Symlink { target } => put_bytes(bytes, target),
         Kind::CharacterDevice { major, minor } | Kind::BlockDevice { major, minor } => {
@@ -233,11 +277,14 @@ fn read_record(packed: &mut Packed<'_>, path: &[u8]) -> Result<Indexed, Malforme
     let ordinal = packed.small()?;
     let mode = packed.small()?;
     let (uid, gid, mtime) = (packed.number()?, packed.number()?, packed.signed()?);
-    let mut offset = None;
+    let mut body = Body::default();
     let kind = match tag & !HAS_XATTRS {
         0 => {
             let size = packed.number()?;
-            offset = packed.number()?.checked_sub(1);
+            body.offset = packed.number()?.checked_sub(1);
+            if size > 0 {
+                body.hash = packed.array()?;
+            }
             Kind::File { size }
         }
         1 => Kind::Hardlink { target: packed.bytes()?.to_vec() },
@@ -254,7 +301,7 @@ fn read_record(packed: &mut Packed<'_>, path: &[u8]) -> Result<Indexed, Malforme
             entry.xattrs.insert(packed.bytes()?.to_vec(), packed.bytes()?.to_vec());
         }
     }
-    Ok(Indexed { entry, ordinal, offset })
+    Ok(Indexed { entry, ordinal, body })
 }
 
 /// The entries of an index; see [`LayerIndex::iter`].

@@ -30,7 +30,7 @@ use tree::{Node, Tree};
 pub use contents::{Content, ContentError, Contents, read_file};
 pub use delta::Delta;
 pub use flat::{Flat, FlatError};
-pub use index::{IndexBuilder, IndexError, IndexTooLarge, Indexed, Iter, LayerIndex};
+pub use index::{Body, IndexBuilder, IndexError, IndexTooLarge, Indexed, Iter, LayerIndex};
 
 /// Layers merged into one tree.
 pub struct Stack {
@@ -151,12 +151,12 @@ impl Stack {
             return Found { entry: Entry::new(path, Kind::Directory, 0o755), content: None };
         };
         let layer = node.place.layer;
-        let Indexed { mut entry, ordinal, offset } = self.layers[layer as usize].indexed(&path, record);
+        let Indexed { mut entry, ordinal, body } = self.layers[layer as usize].indexed(&path, record);
         if key.is_empty() {
             entry.kind = Kind::Directory;
         }
         let content = match entry.kind {
-            Kind::File { size } => Some(Content { layer, ordinal, offset, size }),
+            Kind::File { size } => Some(Content { layer, ordinal, body, size }),
             _ => None,
         };
         Found { entry, content }

@@ -81,6 +81,12 @@ impl<'a> Packed<'a> {
         usize::try_from(self.number()?).map_err(|_| self.malformed())
     }
 
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let array = *self.bytes[self.position..].first_chunk().ok_or(self.malformed())?;
+        self.position += N;
+        Ok(array)
+    }
+
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.length()?;
         let rest = &self.bytes[self.position..];

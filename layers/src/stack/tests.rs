@@ -7,7 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{
-    ContentError, Contents, Follow, Found, IndexBuilder, IndexError, LayerIndex, Stack, StackError, read_file,
+    Body, ContentError, Contents, Follow, Found, IndexBuilder, IndexError, LayerIndex, Stack, StackError,
+    read_file,
 };
 use crate::compress::Compression;
 use crate::layer::{Layer, LayerWriter, Written};
@@ -201,7 +202,7 @@ fn a_hard_link_to_nothing_or_to_a_directory_is_refused() {
 fn index_of(entries: &[Entry]) -> Result<Arc<LayerIndex>, IndexError> {
     let mut builder = IndexBuilder::default();
     for entry in entries {
-        builder.push(entry, None)?;
+        builder.push(entry, &Body::default())?;
     }
     Ok(Arc::new(builder.finish()))
 }
@@ -277,13 +278,29 @@ fn a_packed_index_reads_back_with_every_kind() {
         dir("").0,
     ];
     for entry in &entries {
-        builder.push(entry, (entry.path == b"big").then_some(0)).unwrap();
+        let offset = (entry.path == b"big").then_some(0);
+        builder.push(entry, &Body { offset, hash: [7; 32] }).unwrap();
     }
     let index = builder.finish();
     let read = LayerIndex::from_bytes(index.as_bytes().to_vec()).unwrap();
     assert!(read.iter().map(|indexed| indexed.entry).eq(entries.iter().cloned()));
     assert!(read.iter().map(|indexed| indexed.ordinal).eq(0..7));
-    assert_eq!(read.iter().find_map(|indexed| indexed.offset), Some(0));
+    assert_eq!(read.iter().find_map(|indexed| indexed.body.offset), Some(0));
+    assert!(read.iter().all(|indexed| indexed.body.hash == Body::default().hash), "nothing is empty alike");
+}
+
+#[test]
+fn the_hash_of_a_file_is_that_of_its_content_in_any_layer() {
+    let hash = |index: &LayerIndex, path: &[u8]| {
+        index.iter().find(|indexed| indexed.entry.path == path).unwrap().body.hash
+    };
+    let one = LayerIndex::of_tar(&tar(&[dir("usr"), file("usr/a", "x"), file("usr/b", "y")])[..]).unwrap();
+    let other = LayerIndex::of_tar(&tar(&[file("c", "y"), file("d", ""), symlink("e", "c")])[..]).unwrap();
+    assert_eq!(hash(&one, b"usr/b"), hash(&other, b"c"));
+    assert_eq!(hash(&one, b"usr/a"), *blake3::hash(b"x").as_bytes());
+    for path in [&b"d"[..], b"e"] {
+        assert_eq!(hash(&other, path), *blake3::hash(b"").as_bytes());
+    }
 }
 
 proptest! {

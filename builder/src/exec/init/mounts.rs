@@ -20,9 +20,10 @@ use rustix::mount::{
 use rustix::process::fchdir;
 
 use crate::exec::failure::{Errno, Failure, OrFail};
+use crate::exec::rung::Rung;
 use crate::exec::{Access, Mount, Root, SecretFile, Source, sys};
 
-use super::devices;
+use super::devices::{self, HostDevices};
 use super::mountpoint::{Kind, Mountpoints};
 use super::outer::open_place;
 use super::root;
@@ -62,8 +63,9 @@ struct Item {
 
 enum What {
     Proc,
-    Sys,
-    Dev,
+    /// A clone of the host's, where no other can be made.
+    Sys(Option<OwnedFd>),
+    Dev(HostDevices),
     Tmpfs { size_bytes: Option<u64>, mode: Option<u32> },
     File { content: Vec<u8>, mode: u32 },
     Secret(SecretFile),
@@ -72,12 +74,16 @@ enum What {
 
 impl Planned {
     /// Clones what comes from the host, which is still in sight.
-    pub(super) fn open(mounts: Vec<Mount>) -> Result<Self, Failure> {
+    pub(super) fn open(mounts: Vec<Mount>, rung: Rung) -> Result<Self, Failure> {
         let item = |target: String, what| Item { target, place: PathBuf::new(), what };
+        let (sys, devices) = match rung.is_in_user_namespace() {
+            true => (host_sys()?, HostDevices::open()?),
+            false => (None, HostDevices::default()),
+        };
         let mut items = vec![
             item("/proc".to_owned(), What::Proc),
-            item("/sys".to_owned(), What::Sys),
-            item("/dev".to_owned(), What::Dev),
+            item("/sys".to_owned(), What::Sys(sys)),
+            item("/dev".to_owned(), What::Dev(devices)),
         ];
         for mount in mounts {
             let what = match mount.source {
@@ -85,7 +91,7 @@ impl Planned {
                 Source::File { content, mode } => What::File { content, mode },
                 Source::Secret(file) => What::Secret(file),
                 Source::Bind { path, access } => clone(&path, access)?,
-                Source::Tree { root, path, access } => tree(&root, &path, access)?,
+                Source::Tree { root, path, access } => tree(&root, &path, access, rung)?,
             };
             items.push(item(mount.target, what));
         }
@@ -121,11 +127,8 @@ impl Planned {
             let place = reach(root, &place, what.kind())?;
             match what {
                 What::Proc => proc = Some(mount_filesystem("proc", &[], quiet(), &place)?),
-                What::Sys => {
-                    let attributes = quiet() | MountAttrFlags::MOUNT_ATTR_RDONLY;
-                    sys = Some(mount_filesystem("sysfs", &[], attributes, &place)?);
-                }
-                What::Dev => dev = Some(devices::mount(&place)?),
+                What::Sys(host) => sys = Some(mount_sys(host, &place)?),
+                What::Dev(host) => dev = Some(devices::mount(&place, &host)?),
                 What::Tmpfs { size_bytes, mode } => drop(mount_tmpfs(size_bytes, mode, &place)?),
                 What::Detached(mount, _) => attach(&mount, &place, &target)?,
                 What::File { .. } | What::Secret(_) => {}
@@ -177,8 +180,8 @@ fn clone(path: &Path, access: Access) -> Result<What, Failure> {
 }
 
 /// Makes a root, out of the program's sight, and clones what is at a path in it.
-fn tree(root: &Root, path: &str, access: Access) -> Result<What, Failure> {
-    let root = root::mount(root)?;
+fn tree(root: &Root, path: &str, access: Access, rung: Rung) -> Result<What, Failure> {
+    let root = root::mount(root, rung)?;
     let path = Path::new(if path.is_empty() { "." } else { path });
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -196,12 +199,32 @@ fn detached(mount: OwnedFd, path: &Path, access: Access) -> Result<What, Failure
     Ok(What::Detached(mount, if is_directory { Kind::Directory } else { Kind::File }))
 }
 
+/// Clones the host's /sys, with all that is mounted in it, to be read only.
+fn host_sys() -> Result<Option<OwnedFd>, Failure> {
+    match clone(Path::new("/sys"), Access::ReadOnly)? {
+        What::Detached(mount, _) => Ok(Some(mount)),
+        _ => Ok(None),
+    }
+}
+
+/// Mounts /sys: one of this sandbox's own network, which a user namespace with the host's may not have.
+fn mount_sys(host: Option<OwnedFd>, place: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let attributes = quiet() | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let own = filesystem("sysfs", &[], attributes);
+    let mount = match (own, host) {
+        (Err(Failure::Io { errno: Errno(libc::EPERM), .. }), Some(host)) => host,
+        (own, _) => own?,
+    };
+    attach(&mount, place, "/sys")?;
+    Ok(mount)
+}
+
 /// Turns the files of the run into mounts of single files.
 ///
 /// They live in one tmpfs. It must be attached for a moment, at /sys which is mounted later: before
 /// Linux 6.15 nothing can be cloned from a mount that is not part of the namespace.
 fn materialise(root: &OwnedFd, items: &mut [Item]) -> Result<(), Failure> {
-    let Some(sys) = items.iter().find(|item| matches!(item.what, What::Sys)) else { return Ok(()) };
+    let Some(sys) = items.iter().find(|item| matches!(item.what, What::Sys(_))) else { return Ok(()) };
     let place = open_place(root, &sys.place)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let files = mount_filesystem("tmpfs", &[("mode", "700")], attributes, &place)?;

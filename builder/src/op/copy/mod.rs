@@ -33,6 +33,7 @@ pub use place::{Content, PlaceError, Placed, Placer, Rules};
 pub use select::{SelectError, Selected, select};
 
 use super::archive::ArchiveError;
+use crate::context;
 use crate::context::ignore::ExcludeError;
 use crate::context::tree::{self, FileTree, TreeError};
 use crate::exec::Interrupt;
@@ -247,18 +248,20 @@ impl Planned {
             check(interrupt)?;
             let mut entry = placed.entry.clone();
             entry.mtime = if placed.is_made { dates.made } else { entry.mtime.min(dates.latest) };
-            let mut append = |content: &mut dyn io::Read| {
-                writer.append(&entry, content).map_err(|source| CopyError::Layer { source })
-            };
-            match &placed.content {
-                Content::None => append(&mut io::empty())?,
-                Content::Inline(text) => append(&mut text.as_bytes())?,
+            let appended = match &placed.content {
+                Content::None => writer.append(&entry, &mut io::empty()),
+                Content::Inline(text) => writer.append(&entry, &mut text.as_bytes()),
                 Content::File { tree, path } => {
                     let contents = contents[*tree].as_mut().expect("because only trees have files");
                     let fingerprint = self.fingerprints.get(at).and_then(Option::as_deref);
-                    append(&mut *contents.open(path, fingerprint)?)?;
+                    let mut content = contents.open(path, fingerprint)?;
+                    match fingerprint.and_then(context::hash) {
+                        Some(hash) => writer.append_hashed(&entry, &mut *content, hash),
+                        None => writer.append(&entry, &mut *content),
+                    }
                 }
-            }
+            };
+            appended.map_err(|source| CopyError::Layer { source })?;
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod random;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
@@ -98,6 +100,27 @@ fn a_stage_that_was_made_again_leaves_nothing_of_its_former_self() {
     let (fifth, told) = build(&oxbox, &["--no-cache"]);
     assert!(fifth != third && !told.contains("CACHED"), "{told}");
     assert_eq!(build(&oxbox, &[]).0, fifth);
+}
+
+#[test]
+fn what_a_remade_stage_has_as_before_is_not_copied_again() {
+    let oxbox = Oxbox::new();
+    oxbox.busybox();
+    oxbox.dockerfile(&format!(
+        "FROM localhost/busybox AS build\nCOPY motd /motd\nRUN {RANDOM} > /id; echo same > /same\n\
+         FROM localhost/busybox\nCOPY --from=build /same /a/\nRUN cat /a/same > /b\n",
+    ));
+    let (first, _) = build(&oxbox, &[]);
+    fs::write(oxbox.path("context/motd"), "changed").unwrap();
+    let (second, told) = build(&oxbox, &[]);
+    assert_eq!(made(&told).len(), 2, "only the stage itself: {told}");
+    assert_eq!(second, first, "{told}");
+    // Where a file comes from does not show either.
+    fs::write(oxbox.path("context/same"), "same\n").unwrap();
+    oxbox.dockerfile("FROM localhost/busybox\nCOPY same /a/\nRUN cat /a/same > /b\n");
+    let (third, told) = build(&oxbox, &[]);
+    assert_eq!(made(&told), Vec::<&str>::new(), "{told}");
+    assert_eq!(files(&oxbox, &third), files(&oxbox, &first));
 }
 
 #[test]

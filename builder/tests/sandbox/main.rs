@@ -17,6 +17,7 @@ mod probe;
 mod room;
 mod semantics;
 mod streams;
+mod unmounted;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Some("probe") => return probe::main(arguments),
         Some("supervise") => return crash::supervise(arguments),
         Some("build") => return crash::build(arguments),
+        Some("unmounted") => return unmounted::main(arguments),
         Some("bench") => return bench::main(arguments),
         _ => {}
     }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         layers::tests(),
         semantics::tests(),
         crash::tests(),
+        unmounted::tests(),
     ];
     let tests = tests.into_iter().flatten().map(|(name, test): (&str, fn())| {
         let run = move || {

@@ -57,7 +57,7 @@ pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
         outer::leave_host(&root)?;
     }
     let children = sys::watch_children().or_fail("watch", "children")?;
-    let program = start(&first.given)?;
+    let program = start(&first.given, || Ok(()))?;
     attend(program, first.socket, &children)
 }
 
@@ -74,19 +74,26 @@ fn separate(process: &Process) -> Result<(), Failure> {
     sethostname(process.hostname.as_bytes()).or_fail("set the host name", &process.hostname)
 }
 
-/// Starts the program; returns once it was executed.
-fn start(given: &Given) -> Result<Pid, Failure> {
+/// Starts the program, which first does what is to be `prepared`; returns once it was executed.
+pub(super) fn start(given: &Given, prepare: impl FnOnce() -> Result<(), Failure>) -> Result<Pid, Failure> {
     let (reader, writer) = std::io::pipe().or_fail("make", "a pipe")?;
-    let program = fork_program(given, writer)?;
+    let program = fork_program(given, prepare, writer)?;
     match failed(reader)? {
         None => Ok(program),
         Some(failure) => Err(failure),
     }
 }
 
-fn fork_program(given: &Given, mut writer: PipeWriter) -> Result<Pid, Failure> {
+fn fork_program(
+    given: &Given,
+    prepare: impl FnOnce() -> Result<(), Failure>,
+    mut writer: PipeWriter,
+) -> Result<Pid, Failure> {
     sys::fork(|| {
-        let failure = program::become_it(given);
+        let failure = match prepare() {
+            Ok(()) => program::become_it(given),
+            Err(failure) => failure,
+        };
         let text = serde_json::to_vec(&failure).expect("a failure is plain data");
         // Process 1 takes silence and an end for success; if it cannot hear, nobody can.
         let _ = writer.write_all(&text);
@@ -119,7 +126,7 @@ fn attend(program: Pid, socket: &UnixStream, children: &OwnedFd) -> Result<Exit,
     }
 }
 
-fn pass_on(program: Pid, mut socket: &UnixStream) -> Result<(), Failure> {
+pub(super) fn pass_on(program: Pid, mut socket: &UnixStream) -> Result<(), Failure> {
     let mut signal = [0];
     match socket.read(&mut signal) {
         Ok(0) => Err(Failure::Vanished { status: "the builder is gone".to_owned() }),
@@ -138,7 +145,7 @@ fn pass_on(program: Pid, mut socket: &UnixStream) -> Result<(), Failure> {
     }
 }
 
-fn reap(program: Pid, children: &OwnedFd) -> Result<Option<Exit>, Failure> {
+pub(super) fn reap(program: Pid, children: &OwnedFd) -> Result<Option<Exit>, Failure> {
     // One report may stand for many children: empty it, then ask for all of them.
     let mut report = [0; 128];
     while let Ok(1..) = rustix::io::read(children, &mut report) {}

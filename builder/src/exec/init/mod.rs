@@ -9,6 +9,7 @@
 //! ```
 
 mod capabilities;
+mod chroot;
 mod devices;
 mod first;
 mod mountpoint;

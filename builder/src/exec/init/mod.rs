@@ -15,6 +15,7 @@ mod first;
 mod mountpoint;
 mod mounts;
 mod outer;
+mod owners;
 mod program;
 mod root;
 mod seccomp;

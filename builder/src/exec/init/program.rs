@@ -1,6 +1,7 @@
 //! Between fork and execve: gives up all that the program shall not have, then becomes it.
 
 use std::ffi::CString;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open};
@@ -15,21 +16,21 @@ use crate::exec::rung::Rung;
 use crate::exec::{Process, descriptors, sys};
 
 use super::first::Given;
-use super::{capabilities, seccomp};
+use super::{capabilities, owners, seccomp};
 
 /// Where programs are looked for if the image says nothing: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Becomes the program; returns only to say why not.
-pub(super) fn become_it(given: &Given) -> Failure {
+/// Becomes the program; returns only to say why not. Calls about owners may be handed over to who reads `owners`.
+pub(super) fn become_it(given: &Given, owners: &UnixStream) -> Failure {
     let limited = given.descriptors.map_or(Ok(()), descriptors::restore);
-    match limited.and_then(|()| give_up(given)) {
+    match limited.and_then(|()| give_up(given, owners)) {
         Ok(()) => execute(&given.process, &given.identity.home),
         Err(failure) => failure,
     }
 }
 
-fn give_up(given: &Given) -> Result<(), Failure> {
+fn give_up(given: &Given, owners: &UnixStream) -> Result<(), Failure> {
     let Given { process, identity, .. } = given;
     // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
     setsid().or_fail("start", "a session")?;
@@ -46,11 +47,13 @@ fn give_up(given: &Given) -> Result<(), Failure> {
         .or_fail("enter", &process.cwd)?;
     capabilities::drop_bounding(given.rung)?;
     filter_calls(given.rung)?;
-    // With a single id there are no other groups, and nobody may set any.
-    if given.rung != Rung::SingleId {
-        let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
-        set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
+    if given.rung == Rung::SingleId {
+        // There is nobody else to become.
+        owners::hand_over(owners)?;
+        return capabilities::keep_defaults(given.rung);
     }
+    let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
+    set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     set_thread_res_gid(gid, gid, gid).or_fail("set", "the group")?;
     capabilities::keep_defaults(given.rung)?;

@@ -118,7 +118,7 @@ fn watch(given: &Given, root: &OwnedFd, devices: Devices, socket: &UnixStream) -
         chroot(".").or_fail("change the root to", Path::new("."))?;
         chdir("/").or_fail("enter", "the root")
     });
-    let result = program.and_then(|program| attend(program, socket, &children, devices));
+    let result = program.and_then(|(program, _)| attend(program, socket, &children, devices));
     // Also of a program that was started and then failed.
     leftovers::end_all()?;
     result

@@ -13,7 +13,7 @@ use oxbox_layers::store::{BlobStore as _, Layout, Sweep};
 use super::bounds::{Bounds, Candidate, Disk};
 use super::measure::{self, Measured};
 use super::{HousekeepingError, cache};
-use crate::snapshot::{Overlay, Snapshotter as _};
+use crate::snapshot::{Overlay, Plain, Snapshotter as _};
 use crate::solve::Cache;
 
 /// What went, or would.
@@ -82,12 +82,16 @@ pub(super) fn drop_snapshots(
     }
     let (mut dropped, mut bytes) = (0, 0);
     // Asked of those that nobody uses, and of no others.
-    Overlay::open(state)?.prune(&mut |layer: &ChainId| {
+    let mut keep = |layer: &ChainId| {
         let Some(one) = snapshots.iter().find(|one| one.kept.layer == *layer) else { return true };
         dropped += 1;
         bytes += one.bytes;
         sweep == Sweep::DryRun
-    })?;
+    };
+    Overlay::open(state)?.prune(&mut keep)?;
+    if Plain::is_used(state) {
+        Plain::new(state)?.prune(&mut keep)?;
+    }
     Ok((dropped, bytes))
 }
 

@@ -29,7 +29,7 @@ use crate::op::run::Copies;
 use crate::plan::graph::{Op, Security};
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
-use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
+use crate::snapshot::{Overlay, SnapshotError, Snapshotter};
 use crate::solve::explain;
 use crate::solve::schedule::Stopped;
 use crate::solve::{
@@ -349,7 +349,7 @@ fn workshop<'a>(
         path: spool.clone(),
         source,
     })?;
-    let snapshots = Overlay::open(state)?;
+    let snapshots: Box<dyn Snapshotter> = Box::new(Overlay::open(state)?);
     snapshots.sweep()?;
     let stat = state.join("stat");
     let open = |path: &Path, ignore| {
@@ -370,7 +370,7 @@ fn workshop<'a>(
         store,
         cache: open_cache(state, progress)?,
         indexes: Indexes::open(&state.join("indexes"))?,
-        snapshots: Box::new(snapshots),
+        snapshots,
         stood_on: HashSet::new(),
         mounts: cache_mounts(state)?,
         copies: Copies::new(state),

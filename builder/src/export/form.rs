@@ -6,6 +6,8 @@ use oxbox_layers::compress::Compression;
 use oxbox_layers::layer::Family;
 use oxbox_layers::oci::Platform;
 
+use crate::depot::Inline;
+
 /// What an image is made like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Form {
@@ -21,6 +23,8 @@ pub struct Form {
     pub annotations: Vec<Annotation>,
     /// Whether its config tells how it was made.
     pub history: Telling,
+    /// Whether its config has the records of its layers, for builds elsewhere.
+    pub inline: Inline,
 }
 
 /// Whether a config tells how its image was made.
@@ -91,6 +95,7 @@ impl Form {
             family: Family::Oci,
             annotations: Vec::new(),
             history: Telling::Full,
+            inline: Inline::No,
         }
     }
 

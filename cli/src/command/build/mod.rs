@@ -2,6 +2,7 @@
 
 mod agents;
 mod ahead;
+mod caches;
 mod caching;
 mod deliver;
 mod edits;
@@ -49,7 +50,7 @@ use elsewhere::AtHand;
 pub(crate) use elsewhere::PlaceError;
 use familiar::Familiar;
 use inputs::Inputs;
-use listen::{Kept, Listening};
+use listen::{Given, Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
 pub(crate) use secrets::SecretError;
@@ -167,7 +168,7 @@ struct Built {
 pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
     let mut plan = options.plan()?;
-    let wanted = options.outputs.wanted()?;
+    let wanted = options.outputs.wanted()?.with_records(options.caching.inline());
     if !options.check && options.call.is_none() {
         options.sandbox.stand(root.path())?;
     }
@@ -218,13 +219,14 @@ fn build(
     let carrier = Carrier(&fetch);
     let destinations = fetch.runtime.block_on(carrier.registries(&wanted.pushed_as_made()))?;
     let ahead = Ahead::new(&fetch.runtime, progress.clone(), &request.store, destinations);
+    let given = Given::default();
     let made = match options.outputs.verify {
         false => {
-            let listening = Listening { inner: &ahead, explanation };
+            let listening = Listening { inner: &ahead, explanation, given: &given };
             oxbox_builder::build(request, &fetching, &listening, &programs).map_err(Into::into)
         }
         true => {
-            let listening = Listening { inner: &**progress, explanation };
+            let listening = Listening { inner: &**progress, explanation, given: &given };
             verify(request, &fetching, &listening, &programs)
         }
     };
@@ -244,6 +246,10 @@ fn build(
                 delivered = carrier.deliver(image, exporter) => delivered?,
                 () = signals.clone().happened() => return Err(Interrupted.into()),
             }
+        }
+        tokio::select! {
+            given = carrier.give(&options.caching, given) => given?,
+            () = signals.clone().happened() => return Err(Interrupted.into()),
         }
         Ok(images)
     })
@@ -371,6 +377,7 @@ impl Build {
             agents: agents.sockets.clone(),
             times: self.outputs.times(),
             reuse: self.caching.reuse(),
+            caches: self.caching.caches(wanted.unopened()),
             jobs: self.caching.jobs(),
         })
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use oxbox_builder::build::Times;
+use oxbox_builder::depot::{Inline, Unopened};
 use oxbox_builder::export::files::Files;
 use oxbox_builder::export::form::{Annotation, Form, Recompress, Squash};
 use oxbox_layers::compress::Compression;
@@ -192,6 +193,7 @@ impl Outputs {
             },
             family,
             annotations: if oci { annotations } else { Vec::new() },
+            inline: Inline::No,
         }))
     }
 
@@ -259,6 +261,26 @@ impl Wanted {
     /// Whether registries are all that the result goes to.
     pub(super) fn is_only_pushed(&self) -> bool {
         self.exporters.iter().all(|(exporter, _)| exporter.kind == Kind::Registry)
+    }
+
+    /// Has all images carry the records of their own layers, or none.
+    pub(super) fn with_records(mut self, inline: Inline) -> Self {
+        self.forms.iter_mut().for_each(|form| form.inline = inline);
+        self
+    }
+
+    /// Returns what becomes of layers that a cache elsewhere has and no step opened: the copy to a registry
+    /// takes them from there, unless they must be made otherwise.
+    pub(super) fn unopened(&self) -> Unopened {
+        let as_they_are = |form: &Form| {
+            form.squash == Squash::None
+                && form.recompress == Recompress::New
+                && self.forms.first().is_some_and(|first| first.compression == form.compression)
+        };
+        match self.is_only_pushed() && self.forms.iter().all(as_they_are) {
+            true => Unopened::Leave,
+            false => Unopened::Bring,
+        }
     }
 
     /// Whether an archive goes to standard output, which then is no place for the digest.

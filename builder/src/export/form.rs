@@ -21,8 +21,20 @@ pub struct Form {
     pub family: Family,
     /// What its documents say beside their content.
     pub annotations: Vec<Annotation>,
+    /// Whether its config tells how it was made.
+    pub history: Telling,
     /// Whether its config has the records of its layers, for builds elsewhere.
     pub inline: Inline,
+}
+
+/// Whether a config tells how its image was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Telling {
+    /// It does, the base's part included.
+    #[default]
+    Full,
+    /// It does not.
+    Nothing,
 }
 
 /// Which layers are made to be compressed as the [`Form`] says.
@@ -82,6 +94,7 @@ impl Form {
             squash: Squash::None,
             family: Family::Oci,
             annotations: Vec::new(),
+            history: Telling::Full,
             inline: Inline::No,
         }
     }

@@ -28,7 +28,7 @@ use crate::depot::{Gift, INLINE, Inline, inline};
 use crate::plan::graph::HistoryLine;
 use crate::plan::{Plan, ResultForm, StageResult};
 use crate::solve::{Answered, CacheError, IndexesError, SolveError, Solved, Workshop};
-use form::{Annotated, Form, Squash};
+use form::{Annotated, Form, Squash, Telling};
 use relayer::Layers;
 pub(crate) use relayer::recompress;
 
@@ -153,7 +153,7 @@ fn image(
     }
     let config = Config {
         created: Some(created),
-        history: Some(history),
+        history: (form.history == Telling::Full).then_some(history),
         other,
         rootfs: RootFs { diff_ids: layers.iter().map(|layer| layer.diff_id).collect(), ..RootFs::default() },
         ..stage.config.clone()

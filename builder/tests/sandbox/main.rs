@@ -13,10 +13,12 @@ mod contained;
 mod crash;
 mod given;
 mod layers;
+mod mounts;
 mod probe;
 mod room;
 mod semantics;
 mod streams;
+mod unmounted;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Some("probe") => return probe::main(arguments),
         Some("supervise") => return crash::supervise(arguments),
         Some("build") => return crash::build(arguments),
+        Some("unmounted") => return unmounted::main(arguments),
         Some("bench") => return bench::main(arguments),
         _ => {}
     }
@@ -45,8 +48,10 @@ fn main() -> ExitCode {
         contained::tests(),
         streams::tests(),
         layers::tests(),
+        mounts::tests(),
         semantics::tests(),
         crash::tests(),
+        unmounted::tests(),
     ];
     let tests = tests.into_iter().flatten().map(|(name, test): (&str, fn())| {
         let run = move || {

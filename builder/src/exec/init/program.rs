@@ -1,52 +1,80 @@
 //! Between fork and execve: gives up all that the program shall not have, then becomes it.
 
 use std::ffi::CString;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Gid, Uid, chdir, setsid, umask};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    SecureComputingMode, secure_computing_mode, set_no_new_privs, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
 
 use crate::exec::failure::{Errno, Failure, OrFail};
-use crate::exec::user::Identity;
+use crate::exec::rung::Rung;
 use crate::exec::{Process, descriptors, sys};
 
 use super::first::Given;
-use super::{capabilities, seccomp};
+use super::{capabilities, owners, seccomp};
 
 /// Where programs are looked for if the image says nothing: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Becomes the program; returns only to say why not.
-pub(super) fn become_it(given: &Given) -> Failure {
+/// Becomes the program; returns only to say why not. Calls about owners may be handed over to who reads `owners`.
+pub(super) fn become_it(given: &Given, owners: &UnixStream) -> Failure {
     let limited = given.descriptors.map_or(Ok(()), descriptors::restore);
-    match limited.and_then(|()| give_up(&given.process, &given.identity)) {
+    match limited.and_then(|()| give_up(given, owners)) {
         Ok(()) => execute(&given.process, &given.identity.home),
         Err(failure) => failure,
     }
 }
 
-fn give_up(process: &Process, identity: &Identity) -> Result<(), Failure> {
+fn give_up(given: &Given, owners: &UnixStream) -> Result<(), Failure> {
+    let Given { process, identity, .. } = given;
     // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
     setsid().or_fail("start", "a session")?;
-    let null =
-        open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).or_fail("open", "/dev/null")?;
-    rustix::stdio::dup2_stdin(&null).or_fail("replace", "standard input")?;
+    // In a changed root it was replaced by the container's, which is a device for sure.
+    if given.rung != Rung::Chroot {
+        let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        rustix::stdio::dup2_stdin(&null.or_fail("open", "/dev/null")?)
+            .or_fail("replace", "standard input")?;
+    }
     sys::drop_descriptors(3, sys::Inherited::CloseOnExec).or_fail("close", "descriptors")?;
     sys::reset_signals();
     umask(Mode::from_raw_mode(0o022));
     chdir(Path::new(if process.cwd.is_empty() { "/" } else { &process.cwd }))
         .or_fail("enter", &process.cwd)?;
-    capabilities::drop_bounding()?;
-    // While there still is CAP_SYS_ADMIN: without it the kernel wants no_new_privs, and sudo would break.
-    sys::load_seccomp(&seccomp::program()?).or_fail("load", "the seccomp filter")?;
+    capabilities::drop_bounding(given.rung)?;
+    filter_calls(given.rung)?;
+    if given.rung == Rung::SingleId {
+        // There is nobody else to become.
+        owners::hand_over(owners)?;
+        return capabilities::keep_defaults(given.rung);
+    }
     let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
     set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     set_thread_res_gid(gid, gid, gid).or_fail("set", "the group")?;
-    capabilities::keep_defaults()?;
+    capabilities::keep_defaults(given.rung)?;
     // For any other user than root this also clears what is left.
     set_thread_res_uid(uid, uid, uid).or_fail("set", "the user")
+}
+
+/// Keeps the program from calls that no program needs.
+fn filter_calls(rung: Rung) -> Result<(), Failure> {
+    let is_filtered = || secure_computing_mode().is_ok_and(|mode| mode == SecureComputingMode::Filter);
+    if rung == Rung::Chroot && is_filtered() {
+        return Ok(());
+    }
+    // While there still is CAP_SYS_ADMIN: without it the kernel wants no_new_privs, and sudo would break.
+    match sys::load_seccomp(&seccomp::program()?).map_err(Errno::from) {
+        Err(Errno(libc::EACCES)) if rung == Rung::Chroot => {
+            set_no_new_privs(true).or_fail("set", "no_new_privs")?;
+            sys::load_seccomp(&seccomp::program()?).or_fail("load", "the seccomp filter")
+        }
+        loaded => loaded.or_fail("load", "the seccomp filter"),
+    }
 }
 
 fn execute(process: &Process, home: &str) -> Failure {
@@ -55,7 +83,8 @@ fn execute(process: &Process, home: &str) -> Failure {
     if !variables.iter().any(|variable| variable.starts_with("HOME=")) {
         variables.push(format!("HOME={home}"));
     }
-    let (Some(arguments), Some(environment)) = (c_strings(&process.args), c_strings(&variables)) else {
+    let (Some(arguments), Some(environment)) = (c_strings(&process.args), environment(process, &variables))
+    else {
         // execve ends a string at its first zero byte; the program would see less than was written.
         return Failure::Io {
             verb: "pass on a zero byte to".to_owned(),
@@ -98,6 +127,21 @@ fn explain(program: &str, errno: Errno) -> Option<Failure> {
         libc::ENOEXEC => Some(Failure::WrongFormat { program, machine: std::env::consts::ARCH.to_owned() }),
         _ => Some(Failure::Io { verb: "run".to_owned(), what: program, errno }),
     }
+}
+
+/// Returns the variables as the kernel takes them, secret ones in the place of others.
+fn environment(process: &Process, variables: &[String]) -> Option<Vec<CString>> {
+    let is_secret = |variable: &&String| {
+        let name = variable.split('=').next().unwrap_or_default();
+        process.secrets.iter().any(|secret| secret.name == name)
+    };
+    let plain =
+        variables.iter().filter(|variable| !is_secret(variable)).map(|text| CString::new(text.as_str()));
+    let secrets = process
+        .secrets
+        .iter()
+        .map(|secret| CString::new([secret.name.as_bytes(), b"=", secret.value.expose()].concat()));
+    plain.chain(secrets).collect::<Result<_, _>>().ok()
 }
 
 fn c_strings(texts: &[String]) -> Option<Vec<CString>> {

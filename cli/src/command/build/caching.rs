@@ -12,6 +12,9 @@ use super::caches::{CacheFrom, CacheTo};
 /// Many a RUN waits for the network, or sleeps: even one processor has time for some.
 const LEAST_JOBS: usize = 4;
 
+/// More instructions than this hardly wait at once, and each takes a thread.
+const MOST_JOBS: usize = 256;
+
 /// Options of the cache and of the schedule.
 #[derive(Debug, Args)]
 pub(super) struct Caching {
@@ -37,9 +40,9 @@ pub(super) struct Caching {
     /// Say at the end of each step why it was made; json prints it along with the result.
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "text", require_equals = true, value_name = "FORMAT")]
     pub(super) explain: Option<Explain>,
-    /// How many instructions may be made at once [default: the number of processors]
+    /// How many instructions may be made at once, 0 for as many as there are [default: the number of processors, at least 4]
     #[arg(short, long, value_name = "N")]
-    jobs: Option<NonZero<usize>>,
+    jobs: Option<usize>,
 }
 
 /// How a build explains itself.
@@ -86,9 +89,11 @@ impl Caching {
     }
 
     pub(super) fn jobs(&self) -> NonZero<usize> {
-        self.jobs.unwrap_or_else(|| {
-            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-            NonZero::new(processors.max(LEAST_JOBS)).unwrap_or(NonZero::<usize>::MIN)
-        })
+        let jobs = match self.jobs {
+            Some(0) => MOST_JOBS,
+            Some(jobs) => jobs,
+            None => std::thread::available_parallelism().map_or(1, NonZero::get).max(LEAST_JOBS),
+        };
+        NonZero::new(jobs).unwrap_or(NonZero::<usize>::MIN)
     }
 }

@@ -1,19 +1,24 @@
 //! `oxbox build`: an image from a Dockerfile.
 
+mod agents;
 mod ahead;
 mod caches;
 mod caching;
 mod deliver;
+mod edits;
 mod elsewhere;
 mod exporter;
+mod familiar;
 mod inputs;
 mod listen;
 mod metadata;
 mod outputs;
 mod sandbox;
+mod secrets;
 mod shown;
 mod tidying;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,15 +41,19 @@ use crate::progress::Building;
 use crate::registries::{Login, Registry};
 use crate::settings::{Root, Settings};
 use crate::{output, runtime, terminal};
+pub(crate) use agents::AgentError;
+use agents::Agents;
 use ahead::Ahead;
 use caching::{Caching, Explain};
 use deliver::Carrier;
 use elsewhere::AtHand;
 pub(crate) use elsewhere::PlaceError;
+use familiar::Familiar;
 use inputs::Inputs;
 use listen::{Given, Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
+pub(crate) use secrets::SecretError;
 use shown::Shown;
 use tidying::Tidying;
 
@@ -59,6 +68,8 @@ pub(crate) struct Build {
     caching: Caching,
     #[command(flatten)]
     sandbox: Sandbox,
+    #[command(flatten)]
+    familiar: Familiar,
     #[command(flatten)]
     tidying: Tidying,
     /// Check the Dockerfile and build nothing: --call=check.
@@ -158,12 +169,16 @@ pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
     let mut plan = options.plan()?;
     let wanted = options.outputs.wanted()?.with_records(options.caching.inline());
+    if !options.check && options.call.is_none() {
+        options.sandbox.stand(root.path())?;
+    }
     let at_hand = options.inputs.places(plan.keeps_git_dir())?.gather(&root, &options.registry)?;
     plan.context_epoch = at_hand.time;
     if let Some(question) = options.question(&plan, &at_hand) {
         return question.answer(&root);
     }
-    let request = options.request(&root, plan, &wanted, &at_hand)?;
+    let agents = Agents::of(&options.sandbox.ssh)?;
+    let request = options.request(&root, plan, &wanted, (&at_hand, &agents))?;
     let showing = options.shown.begin(settings, &request, &wanted.names())?;
     let explanation = Kept::default();
     let images = build(options, &request, &wanted, &root, (&showing.building, &explanation));
@@ -287,15 +302,17 @@ impl Build {
 
     fn plan(&self) -> Result<plan::Options, OptionError> {
         let inputs = &self.inputs;
-        let mut build_args = inputs.build_args()?;
+        let mut build_args: BTreeMap<_, _> = self.familiar.proxies().collect();
+        build_args.extend(inputs.build_args()?);
         if let Some(epoch) = self.outputs.source_date_epoch {
             build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_string());
         }
         Ok(plan::Options {
             target: inputs.target.clone(),
             build_args,
-            labels: self.outputs.labels()?,
-            platforms: inputs.platform.clone(),
+            edits: self.outputs.edits.plan(),
+            first_base: inputs.from.clone(),
+            platforms: inputs.platforms(),
             emulated: plan::emulated(Path::new(plan::BINFMT_MISC)),
             network: self.sandbox.network(),
             contexts: inputs.contexts()?,
@@ -342,7 +359,7 @@ impl Build {
         root: &Root,
         options: plan::Options,
         wanted: &Wanted,
-        at_hand: &AtHand,
+        (at_hand, agents): (&AtHand, &Agents),
     ) -> anyhow::Result<Request> {
         Ok(Request {
             forms: wanted.forms.clone(),
@@ -356,6 +373,8 @@ impl Build {
             origin: at_hand.origin.clone(),
             options,
             names: wanted.stored(),
+            secrets: secrets::read(&self.sandbox.secret)?,
+            agents: agents.sockets.clone(),
             times: self.outputs.times(),
             reuse: self.caching.reuse(),
             caches: self.caching.caches(wanted.unopened()),

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use oxbox_layers::tar::{Entry, Reader};
-use oxbox_layers::tree::apply::{ApplyError, Devices, Lower, Entries, Options, Ownership, Whiteouts};
+use oxbox_layers::tree::apply::{ApplyError, Devices, Entries, Lower, Options, Ownership, Whiteouts};
 use oxbox_layers::tree::overlay::{self, Namespace};
 use oxbox_layers::tree::{Root, Stack, Xattrs};
 

@@ -66,8 +66,14 @@ enum What {
     /// A clone of the host's, where no other can be made.
     Sys(Option<OwnedFd>),
     Dev(HostDevices),
-    Tmpfs { size_bytes: Option<u64>, mode: Option<u32> },
-    File { content: Vec<u8>, mode: u32 },
+    Tmpfs {
+        size_bytes: Option<u64>,
+        mode: Option<u32>,
+    },
+    File {
+        content: Vec<u8>,
+        mode: u32,
+    },
     Secret(SecretFile),
     Detached(OwnedFd, Kind),
 }

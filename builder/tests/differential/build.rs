@@ -76,6 +76,7 @@ impl Base {
             agents: Agents::default(),
             times: Times::Cut(DEFAULT_EPOCH),
             reuse: Reuse::Allowed,
+            caches: oxbox_builder::depot::Caches::default(),
             jobs: NonZero::new(2).unwrap(),
         };
         let fetch: Arc<dyn Fetch> = Arc::new(Local(Arc::clone(&self.store)));

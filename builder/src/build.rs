@@ -13,6 +13,7 @@ use oxbox_layers::store::{Layout, StoreError};
 use crate::context::find::FindError;
 use crate::context::{Directory, Ignore, Scratch, TreeError};
 use crate::definition::{Definition, Origin};
+use crate::depot::{self, Caches, Stocks};
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
 use crate::exec::rung::{self, Rung, Standing};
@@ -21,17 +22,20 @@ use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
 use crate::lazy::Lazy;
+use crate::lent::{Agents, Secrets};
 use crate::lint::{self, Checked, Rule};
+use crate::mounts::{Mounts, MountsError};
 use crate::op::git::Repositories;
+use crate::op::run::Copies;
 use crate::plan::graph::{Op, Security};
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
-use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
+use crate::snapshot::{Overlay, SnapshotError, Snapshotter};
 use crate::solve::explain;
 use crate::solve::schedule::Stopped;
 use crate::solve::{
     self, Answered, Asked, Cache, CacheError, Cancel, Explanation, Indexes, IndexesError, Key, LockError,
-    Locks, Reuse, SolveError, Solved, Workshop, stood_on,
+    Locks, Reuse, SolveError, Workshop, stood_on,
 };
 
 /// The latest time that a new layer carries unless told otherwise: 1980-01-01, the earliest that every
@@ -63,10 +67,16 @@ pub struct Request {
     pub forms: Vec<Form>,
     /// Where the result's files go, if anywhere.
     pub files: Vec<Files>,
+    /// Secrets for RUN and for what comes from elsewhere.
+    pub secrets: Secrets,
+    /// SSH agents for RUN.
+    pub agents: Agents,
     /// What becomes of times.
     pub times: Times,
     /// Whether the cache answers.
     pub reuse: Reuse,
+    /// Caches elsewhere.
+    pub caches: Caches,
     /// How many vertices are made at once.
     pub jobs: NonZero<usize>,
 }
@@ -108,6 +118,8 @@ pub enum BuildError {
     /// The Dockerfile says `# check=error=true`, and something was found.
     #[error("checks failed: {}", .rules.iter().map(|rule| rule.name()).collect::<Vec<_>>().join(", "))]
     Checks { rules: Vec<Rule> },
+    #[error("cannot write the cache that is to go elsewhere")]
+    Caches { source: ExportError },
     #[error(transparent)]
     Context(#[from] TreeError),
     /// The Dockerfile cannot be understood: the text shows lines and carets.
@@ -126,6 +138,8 @@ pub enum BuildError {
     /// Nothing runs programs here, and there is a RUN; nothing was made.
     #[error("{file}:{line}: RUN cannot work here{}", reasons(.standing))]
     NoIsolation { file: String, line: usize, standing: Standing },
+    #[error(transparent)]
+    Mounts(#[from] MountsError),
     /// A RUN asks for what nothing here does; nothing was made.
     #[error("{file}:{line}: RUN {flag} cannot be run yet")]
     NotYet { file: String, line: usize, flag: &'static str },
@@ -180,13 +194,15 @@ pub fn build(
     let answered = solve(&asked, &workshop, &file);
     // Also of a build that failed: it is the next one that is waited for.
     workshop.contexts.values().for_each(|context| context.remember());
-    let Answered { solved, told } = answered?;
+    let answered = answered?;
     if interrupt.is_sent() {
         return Err(BuildError::Interrupted);
     }
-    let images = write(&workshop, &plan, &solved, (request, created))
+    let images = write(&workshop, &plan, &answered, (request, created))
         .map_err(|source| BuildError::Export { source })?;
-    let explanation = Explanation { dockerfile: file.display().to_string(), steps: told };
+    depot::share(&workshop, &plan, &answered, &request.caches)
+        .map_err(|source| BuildError::Caches { source })?;
+    let explanation = Explanation { dockerfile: file.display().to_string(), steps: answered.told };
     if let Some(first) = images.first() {
         explanation.remember(&first.manifest.digest.to_string(), &workshop.cache, workshop.now)?;
     }
@@ -205,11 +221,11 @@ pub fn build(
 fn write(
     workshop: &Workshop<'_>,
     plan: &Plan,
-    solved: &[Arc<Solved>],
+    answered: &Answered,
     (request, created): (&Request, i64),
 ) -> Result<Vec<Exported>, ExportError> {
     let filesystems = plan.results.iter().map(|result| {
-        let layers = solved[result.vertex.0].layers.as_slice();
+        let layers = answered.solved[result.vertex.0].layers.as_slice();
         match plan.form {
             ResultForm::Image => Filesystem { folder: None, layers },
             ResultForm::Index => Filesystem::of_platform(&result.config.platform(), layers),
@@ -219,7 +235,7 @@ fn write(
     for files in &request.files {
         files::write(workshop, &filesystems, files)?;
     }
-    request.forms.iter().map(|form| export(workshop, plan, solved, created, form)).collect()
+    request.forms.iter().map(|form| export(workshop, plan, answered, created, form)).collect()
 }
 
 /// Refuses what is planned but cannot be run, before anything is made.
@@ -230,7 +246,6 @@ fn check_runs(graph: &Graph, file: &Path) -> Result<(), BuildError> {
                 let (file, standing) = (file.display().to_string(), rung::standing().clone());
                 return Err(BuildError::NoIsolation { file, line: vertex.line, standing });
             }
-            Op::Run(run) if !run.mounts.is_empty() => "--mount",
             Op::Run(run) if run.security == Security::Insecure => "--security=insecure",
             _ => continue,
         };
@@ -341,7 +356,7 @@ fn workshop<'a>(
         path: spool.clone(),
         source,
     })?;
-    let snapshots = Overlay::open(state)?;
+    let snapshots: Box<dyn Snapshotter> = Box::new(Overlay::open(state)?);
     snapshots.sweep()?;
     let stat = state.join("stat");
     let open = |path: &Path, ignore| {
@@ -358,12 +373,18 @@ fn workshop<'a>(
         // The ignore file is the main context's alone.
         contexts.insert(Some(name.clone()), open(path, Ignore::default())?);
     }
+    let stocks = Stocks::new(&request.caches, fetch, Arc::clone(&store), progress);
     Ok(Workshop {
         store,
+        stocks,
         cache: open_cache(state, progress)?,
         indexes: Indexes::open(&state.join("indexes"))?,
-        snapshots: Box::new(snapshots),
+        snapshots,
         stood_on: HashSet::new(),
+        mounts: cache_mounts(state)?,
+        copies: Copies::new(state),
+        secrets: request.secrets.clone(),
+        agents: request.agents.clone(),
         contexts,
         fetch,
         repositories: Repositories::new(state, interrupt),
@@ -377,6 +398,13 @@ fn workshop<'a>(
         interrupt: interrupt.clone(),
         progress,
     })
+}
+
+/// Returns the cache mounts of a state, without what killed processes left unfinished.
+fn cache_mounts(state: &Path) -> Result<Mounts, MountsError> {
+    let mounts = Mounts::new(state);
+    mounts.sweep()?;
+    Ok(mounts)
 }
 
 /// Opens the cache. One that cannot be opened is done without, unless there is no room for anything at all.
@@ -422,7 +450,12 @@ fn solve(asked: &Asked<'_>, workshop: &Workshop<'_>, file: &Path) -> Result<Answ
     const KILL: u8 = 9;
     let graph = asked.graph;
     workshop.progress.event(Event::Planned { graph });
-    let cancel = Cancel::and_then(|| workshop.interrupt.send(KILL));
+    let cancel = Cancel::and_then(|| {
+        // What is under way is of use when the rest is begun anew.
+        if !workshop.stocks.is_shaken() {
+            workshop.interrupt.send(KILL);
+        }
+    });
     solve::solve(workshop, asked, &cancel).map_err(|stopped| match stopped {
         Stopped::Cancelled | Stopped::Failed { error: SolveError::Interrupted, .. } => {
             BuildError::Interrupted

@@ -10,13 +10,16 @@
 pub mod build;
 pub mod context;
 pub mod definition;
+pub mod depot;
 pub mod dockerfile;
 pub mod exec;
 pub mod export;
 pub mod fetch;
 pub mod housekeeping;
 pub mod lazy;
+pub mod lent;
 pub mod lint;
+pub mod mounts;
 pub mod op;
 pub mod plan;
 pub mod progress;

@@ -13,7 +13,7 @@ use oxbox_layers::store::{BlobStore as _, Layout, Sweep};
 use super::bounds::{Bounds, Candidate, Disk};
 use super::measure::{self, Measured};
 use super::{HousekeepingError, cache};
-use crate::snapshot::{Overlay, Snapshotter as _};
+use crate::snapshot::{Overlay, Plain, Snapshotter as _};
 use crate::solve::Cache;
 
 /// What went, or would.
@@ -87,6 +87,18 @@ pub(super) fn drop_snapshots(
         overlay.prune(&mut |layer: &ChainId| {
             let path = place(layer);
             let Some(one) = snapshots.iter().find(|one| one.kept.path == path) else { return true };
+            dropped += 1;
+            bytes += one.bytes;
+            sweep == Sweep::DryRun
+        })?;
+    }
+    if Plain::is_used(state) {
+        let plain = Plain::new(state)?;
+        let here = plain.list()?;
+        plain.prune(&mut |layer: &ChainId| {
+            let here = here.iter().find(|kept| kept.layer == *layer);
+            let one = here.and_then(|kept| snapshots.iter().find(|one| one.kept.path == kept.path));
+            let Some(one) = one else { return true };
             dropped += 1;
             bytes += one.bytes;
             sweep == Sweep::DryRun

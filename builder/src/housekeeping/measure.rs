@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::HousekeepingError;
-use crate::snapshot::{Kept, Overlay};
+use crate::snapshot::{Kept, Overlay, Plain};
 use crate::solve::Cache;
 
 /// `st_blocks` counts these, whatever the filesystem's own blocks are.
@@ -46,12 +46,12 @@ fn identity(found: &Metadata) -> (u64, u64) {
 
 /// Returns the snapshots with their sizes. Each is walked once; the cache knows the rest.
 pub(super) fn snapshots(state: &Path, cache: Option<&Cache>) -> Result<Vec<Measured>, HousekeepingError> {
-    if !state.join("snapshots").exists() {
-        return Ok(Vec::new());
-    }
     let known = cache.map(Cache::measured).transpose()?.unwrap_or_default();
     let all = Overlay::open_all(state)?;
-    let lists = all.iter().map(Overlay::list).collect::<Result<Vec<_>, _>>()?;
+    let mut lists = all.iter().map(Overlay::list).collect::<Result<Vec<_>, _>>()?;
+    if Plain::is_used(state) {
+        lists.push(Plain::new(state)?.list()?);
+    }
     let measured: Vec<Measured> = lists
         .into_iter()
         .flatten()

@@ -128,7 +128,8 @@ pub fn usage(state: &Path, store: Option<&Layout>) -> Result<Usage, Housekeeping
     (usage.indexes, usage.contexts, usage.temporary) = (files("indexes")?, files("stat")?, files("tmp")?);
     let database = ["cache.db", "cache.db-wal", "cache.db-shm", "cache.db.damaged"];
     usage.database = database.iter().map(|name| measure::file(&state.join(name))).sum();
-    usage.others = measure::others(state, &["store", "snapshots", "indexes", "stat", "tmp", "locks"]);
+    usage.others =
+        measure::others(state, &["store", "snapshots", "roots", "indexes", "stat", "tmp", "locks"]);
     Ok(usage)
 }
 

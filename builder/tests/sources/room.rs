@@ -10,8 +10,13 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use oxbox_builder::context::{Directory, Ignore};
+use oxbox_builder::depot::{Caches, Stocks};
 use oxbox_builder::exec::Interrupt;
+use oxbox_builder::lazy::Lazy;
+use oxbox_builder::lent::{Agents, Secrets};
+use oxbox_builder::mounts::Mounts;
 use oxbox_builder::op::git::Repositories;
+use oxbox_builder::op::run::Copies;
 use oxbox_builder::plan::graph::{Graph, Op, Vertex, VertexId};
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::snapshot::Overlay;
@@ -142,12 +147,18 @@ impl Room {
         let spool = state.join("tmp");
         fs::create_dir_all(&spool).unwrap();
         let named = Directory::open(&self.named(), Ignore::default()).unwrap();
+        let lazy = Arc::new(Lazy::new(Arc::clone(&self.store), Arc::new(Server::none())));
         let workshop = Workshop {
             store: self.store.clone(),
+            stocks: Stocks::new(&Caches::default(), server, lazy, &heard),
             cache: Cache::open(&state.join("cache.db")).unwrap(),
             indexes: Indexes::open(&state.join("indexes")).unwrap(),
             snapshots: Box::new(Overlay::open(&state).unwrap()),
             stood_on: HashSet::new(),
+            mounts: Mounts::new(&state),
+            copies: Copies::new(&state),
+            secrets: Secrets::default(),
+            agents: Agents::default(),
             contexts: BTreeMap::from([(Some("named".to_owned()), Arc::new(named))]),
             fetch: server,
             repositories: Repositories::new(&state, interrupt),

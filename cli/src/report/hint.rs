@@ -15,7 +15,9 @@ use oxbox_copy::location::{Location, LocationError};
 use oxbox_registry::StartError;
 
 use super::chain::links;
-use crate::command::{DeleteError, OptionError, PlaceError, TagsError, ValidateError, WhyError};
+use crate::command::{
+    AgentError, DeleteError, OptionError, PlaceError, SecretError, TagsError, ValidateError, WhyError,
+};
 use crate::interrupt::{INTERRUPTED, Interrupted};
 use crate::local::LocalError;
 use crate::settings::{NoHome, NoTerminal};
@@ -43,6 +45,8 @@ fn is_misunderstood(error: &(dyn Error + 'static)) -> bool {
         || error.is::<OptionError>()
         || error.is::<NoTerminal>()
         || error.is::<PlaceError>()
+        || error.is::<AgentError>()
+        || error.is::<SecretError>()
         || matches!(error.downcast_ref(), Some(BuildError::Dockerfile { .. }))
         || matches!(error.downcast_ref(), Some(LocalError::Name { .. } | LocalError::DigestInName { .. }))
         || matches!(error.downcast_ref(), Some(DeleteError::NotARegistry { .. }))
@@ -69,6 +73,9 @@ fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String
     }
     if let Some(error) = link.downcast_ref::<IsolationError>() {
         return error.obstacle.hint.clone();
+    }
+    if let Some(error) = link.downcast_ref::<AgentError>() {
+        return error.hint().map(str::to_owned);
     }
     if let Some(OptionError::Nameless) = link.downcast_ref() {
         return Some("give it one with --tag, or name= of --output".to_owned());

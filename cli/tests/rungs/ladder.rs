@@ -19,6 +19,9 @@ const AS_USER: &str = "mount --bind \"$1/passwd\" /etc/passwd && mount --bind \"
     mount --bind \"$1/subordinate\" /etc/subgid && shift && \
     exec setpriv --reuid 61234 --regid 61234 --clear-groups --inh-caps=-all -- \"$@\"";
 
+/// A secret that every build is given.
+pub(crate) const SECRET: &str = "the-secret-word";
+
 /// A rung, by how the builder is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rung {
@@ -64,6 +67,7 @@ impl Place {
         }
         let info: serde_json::Value = serde_json::from_str(&place.ok(&["info", "--json"])).unwrap();
         assert_eq!(info["machine"]["isolation"]["taken"], rung.name(), "{info:#}");
+        fs::write(place.oxbox.path("word"), SECRET).unwrap();
         place
     }
 
@@ -84,7 +88,8 @@ impl Place {
     /// Builds a case; returns the image's digest.
     pub(crate) fn build(&self, case: &str, options: &[&str]) -> String {
         let context = repository("testdata/rungs").join(case);
-        let words = [&["build"], options, &[context.to_str().unwrap()]].concat();
+        let secret = ["--secret", "id=word,src=word"];
+        let words = [&["build"], options, &secret, &[context.to_str().unwrap()]].concat();
         self.ok(&words)
     }
 

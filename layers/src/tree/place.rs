@@ -46,7 +46,7 @@ impl Layer<'_> {
                 self.place_node(directory, name, entry, FileType::BlockDevice, device)
             }
             &Kind::CharacterDevice { major, minor } => {
-                if overlay::is_whiteout(&entry.kind) {
+                if overlay::is_whiteout_device(&entry.kind) {
                     return Err(ApplyError::Reserved { path: entry.path.clone() });
                 }
                 let device = rustix::fs::makedev(major, minor);
@@ -67,11 +67,30 @@ impl Layer<'_> {
         let mut file = File::from(self.make(directory, name, entry, "create", || {
             rustix::fs::openat(&directory.fd, name, flags, mode)
         })?);
-        self.copy(&mut file, entry, content)?;
+        match self.contents.is_some() {
+            true => self.copy_noting(&mut file, entry, content)?,
+            false => self.copy(&mut file, entry, content)?,
+        }
         self.set_attributes(&Handle::File(&file), directory, entry)?;
         let times = times(entry.mtime);
         rustix::fs::futimens(&file, &times)
             .map_err(|error| self.error("set the times of", &entry.path, error))
+    }
+
+    fn copy_noting(
+        &mut self,
+        file: &mut File,
+        entry: &Entry,
+        content: &mut dyn Read,
+    ) -> Result<(), ApplyError> {
+        let mut hashed = Hashed { content, hasher: blake3::Hasher::new() };
+        self.copy(file, entry, &mut hashed)?;
+        let stat = rustix::fs::fstat(&*file).map_err(|error| self.error("stat", &entry.path, error))?;
+        let hash = *hashed.hasher.finalize().as_bytes();
+        if let Some(contents) = &mut self.contents {
+            contents.insert((stat.st_dev, stat.st_ino), hash);
+        }
+        Ok(())
     }
 
     fn copy(&mut self, file: &mut File, entry: &Entry, content: &mut dyn Read) -> Result<(), ApplyError> {
@@ -267,5 +286,19 @@ impl Layer<'_> {
             result => result,
         };
         result.map_err(|error| self.error(verb, &entry.path, error))
+    }
+}
+
+/// Hashes what is read.
+struct Hashed<'a> {
+    content: &'a mut dyn Read,
+    hasher: blake3::Hasher,
+}
+
+impl Read for Hashed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.content.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
     }
 }

@@ -65,6 +65,8 @@ pub(super) struct Found {
     /// Names the file has, in this tree or elsewhere.
     pub(super) links: u64,
     pub(super) nanoseconds: u64,
+    /// Seconds and nanoseconds of the last change of anything.
+    pub(super) changed: (i64, u64),
     pub(super) marks: Marks,
 }
 
@@ -173,7 +175,14 @@ pub(super) fn find(
     let entry =
         Entry { path, kind, mode: stat.st_mode & 0o7777, uid, gid, mtime: stat.st_mtime, xattrs: kept };
     let id = (stat.st_dev, stat.st_ino);
-    Ok(Some(Found { entry, id, links: stat.st_nlink, nanoseconds: stat.st_mtime_nsec, marks }))
+    Ok(Some(Found {
+        entry,
+        id,
+        links: stat.st_nlink,
+        nanoseconds: stat.st_mtime_nsec,
+        changed: (stat.st_ctime, stat.st_ctime_nsec),
+        marks,
+    }))
 }
 
 /// Returns what a file is, unless it is a socket or a link, whose target the stat does not hold.

@@ -86,11 +86,15 @@ impl Stack {
         let (parent, name) = split(path);
         for &layer in self.shown(parent)?.iter() {
             if let Some(found) = self.look(layer, parent, name)? {
-                let is_whiteout = overlay::is_whiteout(&found.entry.kind);
+                let is_whiteout = overlay::is_whiteout(&found);
                 return Ok((!is_whiteout).then_some((layer, found)));
             }
         }
         Ok(None)
+    }
+
+    pub(super) fn layers(&self) -> &[Root] {
+        &self.layers
     }
 
     /// What is known stays true if a thread panicked while it looked something up.

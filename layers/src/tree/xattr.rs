@@ -49,6 +49,8 @@ const CAPABILITY: &[u8] = b"security.capability";
 pub(super) struct Marks {
     /// Nothing of the lower directories shows through.
     pub(super) opaque: bool,
+    /// The name is gone: what overlayfs takes for a whiteout where no device can be made.
+    pub(super) whiteout: bool,
     /// The directory's lower part is elsewhere, or the file's content is: `redirect_dir` or
     /// `metacopy` was on.
     pub(super) elsewhere: bool,
@@ -72,6 +74,7 @@ pub(super) fn read(
         if let Some(mark) = overlay_mark(attribute) {
             match mark {
                 b"opaque" => marks.opaque = get(&path, name, attribute)?.as_deref() == Some(b"y"),
+                b"whiteout" => marks.whiteout = true,
                 b"redirect" | b"metacopy" => marks.elsewhere = true,
                 _ => {}
             }

@@ -7,6 +7,8 @@ use clap::{Args, ValueEnum};
 use oxbox_builder::exec::rung::{self, Isolation};
 use oxbox_builder::plan::{Entitlement, graph};
 
+use super::secrets::{self, Given};
+
 /// Options of RUN.
 #[derive(Debug, Args)]
 pub(super) struct Sandbox {
@@ -20,6 +22,12 @@ pub(super) struct Sandbox {
     /// (no namespaces), none (RUN is refused). `oxbox info` shows what works here, and why not the rest.
     #[arg(long, value_name = "HOW", default_value = "auto", env = "OXBOX_ISOLATION")]
     isolation: Isolation,
+    /// A secret that RUN may mount: id=NAME,src=FILE or id=NAME,env=VARIABLE
+    #[arg(long, value_name = "id=NAME,…", value_parser = secrets::parse)]
+    pub(super) secret: Vec<Given>,
+    /// An SSH agent that RUN may mount: default, NAME=SOCKET or NAME=KEY,…
+    #[arg(long, value_name = "NAME[=SOCKET|KEY,…]")]
+    pub(super) ssh: Vec<String>,
 }
 
 /// Networks of RUN.

@@ -98,7 +98,7 @@ fn furnish(
         match mount.source {
             Source::File { content, mode } => placed.file(mountpoints, &mount.target, &content, mode)?,
             Source::Tmpfs { .. } => drop(placed.directory(mountpoints, &mount.target, 0o755)?),
-            Source::Bind { .. } => {
+            Source::Bind { .. } | Source::Tree { .. } | Source::Secret(_) => {
                 let what = format!("mount at {}", mount.target);
                 return Err(Failure::Unable { what, rung: Rung::Chroot });
             }

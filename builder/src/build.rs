@@ -15,17 +15,21 @@ use crate::context::{Directory, Ignore, Scratch, TreeError};
 use crate::definition::{Definition, Origin};
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
+use crate::exec::rung::{self, Rung, Standing};
 use crate::export::files::{self, Files, Filesystem};
 use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
 use crate::lazy::Lazy;
+use crate::lent::{Agents, Secrets};
 use crate::lint::{self, Checked, Rule};
+use crate::mounts::{Mounts, MountsError};
 use crate::op::git::Repositories;
+use crate::op::run::Copies;
 use crate::plan::graph::{Op, Security};
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
-use crate::snapshot::{Overlay, SnapshotError, Snapshotter};
+use crate::snapshot::{ByRung, SnapshotError, Snapshotter as _};
 use crate::solve::explain;
 use crate::solve::schedule::Stopped;
 use crate::solve::{
@@ -62,6 +66,10 @@ pub struct Request {
     pub forms: Vec<Form>,
     /// Where the result's files go, if anywhere.
     pub files: Vec<Files>,
+    /// Secrets for RUN and for what comes from elsewhere.
+    pub secrets: Secrets,
+    /// SSH agents for RUN.
+    pub agents: Agents,
     /// What becomes of times.
     pub times: Times,
     /// Whether the cache answers.
@@ -122,6 +130,11 @@ pub enum BuildError {
     Locks(#[from] LockError),
     #[error("the build was interrupted")]
     Interrupted,
+    /// Nothing runs programs here, and there is a RUN; nothing was made.
+    #[error("{file}:{line}: RUN cannot work here{}", reasons(.standing))]
+    NoIsolation { file: String, line: usize, standing: Standing },
+    #[error(transparent)]
+    Mounts(#[from] MountsError),
     /// A RUN asks for what nothing here does; nothing was made.
     #[error("{file}:{line}: RUN {flag} cannot be run yet")]
     NotYet { file: String, line: usize, flag: &'static str },
@@ -134,6 +147,16 @@ pub enum BuildError {
     State { verb: &'static str, path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why there is no way to run programs.
+fn reasons(standing: &Standing) -> String {
+    let reasons: Vec<_> =
+        standing.not_taken.iter().map(|one| format!("{} ({})", one.rung, one.reason)).collect();
+    match reasons.as_slice() {
+        [] => ": isolation none was asked for".to_owned(),
+        reasons => format!(": no isolation works: {}", reasons.join(", ")),
+    }
 }
 
 /// Builds an image.
@@ -212,7 +235,10 @@ fn write(
 fn check_runs(graph: &Graph, file: &Path) -> Result<(), BuildError> {
     for vertex in &graph.vertices {
         let flag = match &vertex.op {
-            Op::Run(run) if !run.mounts.is_empty() => "--mount",
+            Op::Run(_) if rung::standing().rung == Rung::None => {
+                let (file, standing) = (file.display().to_string(), rung::standing().clone());
+                return Err(BuildError::NoIsolation { file, line: vertex.line, standing });
+            }
             Op::Run(run) if run.security == Security::Insecure => "--security=insecure",
             _ => continue,
         };
@@ -323,7 +349,7 @@ fn workshop<'a>(
         path: spool.clone(),
         source,
     })?;
-    let snapshots: Box<dyn Snapshotter> = Box::new(Overlay::open(state)?);
+    let snapshots = Box::new(ByRung::open(state)?);
     snapshots.sweep()?;
     let stat = state.join("stat");
     let open = |path: &Path, ignore| {
@@ -346,6 +372,10 @@ fn workshop<'a>(
         indexes: Indexes::open(&state.join("indexes"))?,
         snapshots,
         stood_on: HashSet::new(),
+        mounts: cache_mounts(state)?,
+        copies: Copies::new(state),
+        secrets: request.secrets.clone(),
+        agents: request.agents.clone(),
         contexts,
         fetch,
         repositories: Repositories::new(state, interrupt),
@@ -359,6 +389,13 @@ fn workshop<'a>(
         interrupt: interrupt.clone(),
         progress,
     })
+}
+
+/// Returns the cache mounts of a state, without what killed processes left unfinished.
+fn cache_mounts(state: &Path) -> Result<Mounts, MountsError> {
+    let mounts = Mounts::new(state);
+    mounts.sweep()?;
+    Ok(mounts)
 }
 
 /// Opens the cache. One that cannot be opened is done without, unless there is no room for anything at all.

@@ -15,7 +15,10 @@
 //! What the sandbox allows is what Docker allows by default: 14 capabilities, its seccomp profile,
 //! masked and read-only paths in /proc, a small /dev. `no_new_privs` stays off, so `sudo` works.
 //!
-//! Here: rung (a), root with namespaces. Not here: what a layer is (`snapshot/`), what a RUN means (`op/`).
+//! Where that is not allowed there are other ways, see `rung/`; a user namespace is entered by the builder itself
+//! (`userns.rs`), so that the picture above is the same in there.
+//!
+//! Not here: what a layer is (`snapshot/`), what a RUN means (`op/`).
 
 pub mod accounts;
 pub mod descriptors;
@@ -26,8 +29,10 @@ mod interrupt;
 mod output;
 mod plan;
 mod run;
+pub mod rung;
 mod sys;
 pub mod user;
+pub mod userns;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -40,6 +45,8 @@ pub use interrupt::Interrupt;
 pub use output::MAX_LINE_BYTES;
 pub use run::{ExecError, run};
 
+use crate::lent::Secret;
+
 /// A program and all that it is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -49,6 +56,8 @@ pub struct Process {
     pub args: Vec<String>,
     /// `NAME=value`; nothing of the builder's own environment is added, only `HOME` if it lacks.
     pub env: Vec<String>,
+    /// Variables that nobody else may see; they take the place of those in `env`.
+    pub secrets: Vec<SecretVariable>,
     /// Where it starts; made, owned by the user, if the image lacks it.
     pub cwd: String,
     /// `name|uid[:group|gid]`, looked up in the image's own files; empty for root.
@@ -116,7 +125,16 @@ pub enum Source {
         /// Whether the program may write there.
         access: Access,
     },
-    /// An empty directory in memory.
+    /// Something of a root that is made for this mount alone.
+    Tree {
+        /// The root; what is written there is its upper directory's.
+        root: Root,
+        /// Path in it, relative; symbolic links are followed inside that root. Empty for all of it.
+        path: String,
+        /// Whether the program may write there.
+        access: Access,
+    },
+    /// An empty directory in memory, of the mode that the image's own directory has there, else 1777.
     Tmpfs {
         /// The most it may hold; without, half of the memory.
         size_bytes: Option<u64>,
@@ -128,6 +146,30 @@ pub enum Source {
         /// Permission bits.
         mode: u32,
     },
+    /// A file in memory that exists only for this run, nobody may write to, and no message shows.
+    Secret(SecretFile),
+}
+
+/// A secret as a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFile {
+    /// What is read from it.
+    pub content: Secret,
+    /// Permission bits.
+    pub mode: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+/// A secret as a variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretVariable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Secret,
 }
 
 /// Whether a program may write to a mount.

@@ -82,15 +82,25 @@ pub(super) fn drop_snapshots(
     }
     let (mut dropped, mut bytes) = (0, 0);
     // Asked of those that nobody uses, and of no others.
-    let mut keep = |layer: &ChainId| {
-        let Some(one) = snapshots.iter().find(|one| one.kept.layer == *layer) else { return true };
-        dropped += 1;
-        bytes += one.bytes;
-        sweep == Sweep::DryRun
-    };
-    Overlay::open(state)?.prune(&mut keep)?;
+    for overlay in Overlay::open_all(state)? {
+        let place = |layer: &ChainId| overlay.place(layer);
+        overlay.prune(&mut |layer: &ChainId| {
+            let path = place(layer);
+            let Some(one) = snapshots.iter().find(|one| one.kept.path == path) else { return true };
+            dropped += 1;
+            bytes += one.bytes;
+            sweep == Sweep::DryRun
+        })?;
+    }
     if Plain::is_used(state) {
-        Plain::new(state)?.prune(&mut keep)?;
+        let roots = snapshots.iter().filter(|one| Plain::has(state, &one.kept.path));
+        let roots: Vec<_> = roots.collect();
+        Plain::new(state)?.prune(&mut |layer: &ChainId| {
+            let Some(one) = roots.iter().find(|one| one.kept.layer == *layer) else { return true };
+            dropped += 1;
+            bytes += one.bytes;
+            sweep == Sweep::DryRun
+        })?;
     }
     Ok((dropped, bytes))
 }

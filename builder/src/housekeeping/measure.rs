@@ -47,15 +47,17 @@ fn identity(found: &Metadata) -> (u64, u64) {
 /// Returns the snapshots with their sizes. Each is walked once; the cache knows the rest.
 pub(super) fn snapshots(state: &Path, cache: Option<&Cache>) -> Result<Vec<Measured>, HousekeepingError> {
     let known = cache.map(Cache::measured).transpose()?.unwrap_or_default();
-    let mut kept = Vec::new();
-    if state.join("snapshots").exists() {
-        kept.extend(Overlay::open(state)?.list()?);
-    }
+    let all = match state.join("snapshots").exists() {
+        true => Overlay::open_all(state)?,
+        false => Vec::new(),
+    };
+    let mut lists = all.iter().map(Overlay::list).collect::<Result<Vec<_>, _>>()?;
     if Plain::is_used(state) {
-        kept.extend(Plain::new(state)?.list()?);
+        lists.push(Plain::new(state)?.list()?);
     }
-    let measured: Vec<Measured> = kept
+    let measured: Vec<Measured> = lists
         .into_iter()
+        .flatten()
         .map(|kept| {
             let bytes = known.get(&kept.layer.0.hex()).copied().unwrap_or_else(|| tree(&kept.path));
             Measured { kept, bytes }

@@ -8,13 +8,16 @@ use std::io;
 use oxbox_builder::BuildError;
 use oxbox_builder::context::BringError;
 use oxbox_builder::context::find::FindError;
+use oxbox_builder::exec::rung::{IsolationError, Obstacle};
 use oxbox_builder::solve::{CacheError, SolveError};
 use oxbox_copy::client::{AuthError, ClientError, CredentialsError, ExchangeError, Trouble};
 use oxbox_copy::location::{Location, LocationError};
 use oxbox_registry::StartError;
 
 use super::chain::links;
-use crate::command::{DeleteError, OptionError, PlaceError, TagsError, ValidateError, WhyError};
+use crate::command::{
+    AgentError, DeleteError, OptionError, PlaceError, SecretError, TagsError, ValidateError, WhyError,
+};
 use crate::interrupt::{INTERRUPTED, Interrupted};
 use crate::local::LocalError;
 use crate::settings::{NoHome, NoTerminal};
@@ -42,6 +45,8 @@ fn is_misunderstood(error: &(dyn Error + 'static)) -> bool {
         || error.is::<OptionError>()
         || error.is::<NoTerminal>()
         || error.is::<PlaceError>()
+        || error.is::<AgentError>()
+        || error.is::<SecretError>()
         || matches!(error.downcast_ref(), Some(BuildError::Dockerfile { .. }))
         || matches!(error.downcast_ref(), Some(LocalError::Name { .. } | LocalError::DigestInName { .. }))
         || matches!(error.downcast_ref(), Some(DeleteError::NotARegistry { .. }))
@@ -62,6 +67,15 @@ pub(super) fn of(error: &anyhow::Error) -> Vec<String> {
 fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String> {
     if let Some(BuildError::NotYet { .. }) = link.downcast_ref() {
         return Some("build it with another tool, or write the RUN without it".to_owned());
+    }
+    if let Some(BuildError::NoIsolation { standing, .. }) = link.downcast_ref() {
+        return Some(isolation(&standing.not_taken));
+    }
+    if let Some(error) = link.downcast_ref::<IsolationError>() {
+        return error.obstacle.hint.clone();
+    }
+    if let Some(error) = link.downcast_ref::<AgentError>() {
+        return error.hint().map(str::to_owned);
     }
     if let Some(OptionError::Nameless) = link.downcast_ref() {
         return Some("give it one with --tag, or name= of --output".to_owned());
@@ -133,6 +147,16 @@ fn is_full(link: &(dyn Error + 'static)) -> bool {
     let io = link.downcast_ref::<io::Error>();
     cache.is_some_and(CacheError::is_full)
         || io.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
+}
+
+/// What would make RUN work, one line for each way.
+fn isolation(obstacles: &[Obstacle]) -> String {
+    let hints = obstacles.iter().filter_map(|one| Some(format!("{}: {}", one.rung, one.hint.as_ref()?)));
+    let hints: Vec<_> = hints.collect();
+    match hints.as_slice() {
+        [] => "--isolation auto takes the best that there is".to_owned(),
+        hints => format!("one of these would do\n{}", hints.join("\n")),
+    }
 }
 
 fn local(error: &LocalError) -> Option<String> {

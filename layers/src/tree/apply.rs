@@ -49,6 +49,8 @@ pub struct Options<'a> {
 pub enum Ownership {
     /// As the layer says; needs the right to give files away.
     Keep,
+    /// As the layer says; ids that this user namespace lacks are written down, see [`recorded`](super::recorded).
+    KeepOrRecord,
     /// The process's own, whatever the layer says.
     Current,
 }
@@ -60,6 +62,8 @@ pub enum Devices {
     Required,
     /// Leave them out and report them.
     BestEffort,
+    /// Write them down, see [`recorded`](super::recorded).
+    Recorded,
 }
 
 /// What whiteouts do.

@@ -11,6 +11,7 @@ pub mod listing;
 pub mod overlay;
 mod parents;
 mod place;
+pub mod recorded;
 pub mod root;
 pub mod scan;
 pub mod stack;

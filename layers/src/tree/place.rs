@@ -15,7 +15,7 @@ use super::apply::{ApplyError, Deferred, Devices, Layer, Skipped, Whiteouts};
 use super::attributes::{Handle, times};
 use super::error::TreeError;
 use super::root::{Directory, split};
-use super::{overlay, xattr};
+use super::{overlay, recorded, xattr};
 use crate::tar::{Entry, Kind, TarError};
 
 impl Layer<'_> {
@@ -153,6 +153,11 @@ impl Layer<'_> {
         kind: FileType,
         device: u64,
     ) -> Result<(), ApplyError> {
+        if self.options.devices == Devices::Recorded
+            && let Some(device) = recorded::device_text(&entry.kind)
+        {
+            return self.place_stand_in(directory, name, entry, &device);
+        }
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
         let is_allowed = Cell::new(true);
         let may_skip = kind != FileType::Fifo && self.options.devices == Devices::BestEffort;
@@ -170,6 +175,21 @@ impl Layer<'_> {
         }
         self.skip(Skipped::Device { path: entry.path.clone() });
         Ok(())
+    }
+
+    /// Makes an empty file on which it is written down which device it is.
+    fn place_stand_in(
+        &mut self,
+        directory: &Directory,
+        name: &[u8],
+        entry: &Entry,
+        device: &str,
+    ) -> Result<(), ApplyError> {
+        let file = Entry { kind: Kind::File { size: 0 }, ..entry.clone() };
+        self.place_file(directory, name, &file, &mut std::io::empty())?;
+        Handle::Name(directory, name)
+            .set_xattr(recorded::DEVICE, device.as_bytes())
+            .map_err(|error| self.error("write down the device", &entry.path, error))
     }
 
     pub(super) fn place_directory(

@@ -168,15 +168,12 @@ pub(super) fn find(
         Ok(read) => read,
         Err(error) => return Err(("read extended attributes of", path, error)),
     };
-    let entry = Entry {
-        path,
-        kind,
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid.into(),
-        gid: stat.st_gid.into(),
-        mtime: stat.st_mtime,
-        xattrs: kept,
-    };
+    let stands_in = kind == Kind::File { size: 0 };
+    let kind = marks.device.clone().filter(|_| stands_in).unwrap_or(kind);
+    let own = (u64::from(stat.st_uid), u64::from(stat.st_gid));
+    let (uid, gid) = marks.owner.filter(|_| own == (0, 0)).unwrap_or(own);
+    let entry =
+        Entry { path, kind, mode: stat.st_mode & 0o7777, uid, gid, mtime: stat.st_mtime, xattrs: kept };
     let id = (stat.st_dev, stat.st_ino);
     Ok(Some(Found {
         entry,

@@ -2,8 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, Mode, makedev, mkdirat, mknodat, symlinkat};
-use rustix::mount::MountAttrFlags;
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat, symlinkat};
+use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::process::umask;
 
 use crate::exec::failure::{Errno, Failure, OrFail};
@@ -27,15 +27,41 @@ const DEV_OPTIONS: [(&str, &str); 2] = [("mode", "755"), ("size", "65536k")];
 const SHM_OPTIONS: [(&str, &str); 2] = [("mode", "1777"), ("size", "65536k")];
 const PTS_OPTIONS: [(&str, &str); 3] = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
 
+/// Clones of the host's devices, for who may make none; none for who may.
+#[derive(Default)]
+pub(super) struct HostDevices(Vec<OwnedFd>);
+
+impl HostDevices {
+    /// Clones them while they are in sight.
+    pub(super) fn open() -> Result<Self, Failure> {
+        let clone = |(name, ..): &(&str, u32, u32)| {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            open_tree(CWD, format!("/dev/{name}"), flags).or_fail("clone the host's /dev", name)
+        };
+        DEVICES.iter().map(clone).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Puts them into a /dev.
+    fn place(&self, dev: &OwnedFd) -> Result<(), Failure> {
+        for (mount, (name, ..)) in self.0.iter().zip(DEVICES) {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            drop(openat(dev, name, flags, Mode::from_raw_mode(0o666)).or_fail("make /dev", name)?);
+            move_mount(mount, "", dev, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+                .or_fail("mount at /dev", name)?;
+        }
+        Ok(())
+    }
+}
+
 /// Mounts /dev at `place`.
-pub(super) fn mount(place: &OwnedFd) -> Result<OwnedFd, Failure> {
+pub(super) fn mount(place: &OwnedFd, host: &HostDevices) -> Result<OwnedFd, Failure> {
     let dev = mount_filesystem("tmpfs", &DEV_OPTIONS, MountAttrFlags::MOUNT_ATTR_NOSUID, place)?;
     let before = umask(Mode::empty());
-    let made = fill(&dev);
+    let made = fill(&dev, host);
     umask(before);
     made?;
     let no_programs = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    mount_filesystem("devpts", &PTS_OPTIONS, no_programs, &directory(&dev, "pts")?)?;
+    mount_terminals(no_programs, &directory(&dev, "pts")?)?;
     mount_filesystem("tmpfs", &SHM_OPTIONS, quiet(), &directory(&dev, "shm")?)?;
     match mount_filesystem("mqueue", &[], quiet(), &directory(&dev, "mqueue")?) {
         // A kernel without message queues has no program that needs them.
@@ -44,11 +70,20 @@ pub(super) fn mount(place: &OwnedFd) -> Result<OwnedFd, Failure> {
     }
 }
 
-fn fill(dev: &OwnedFd) -> Result<(), Failure> {
-    for (name, major, minor) in DEVICES {
-        let mode = Mode::from_raw_mode(0o666);
-        mknodat(dev, name, FileType::CharacterDevice, mode, makedev(major, minor))
-            .or_fail("make /dev", name)?;
+/// Mounts the terminals; of the group that usually has them, unless there is no such group.
+fn mount_terminals(attributes: MountAttrFlags, place: &OwnedFd) -> Result<(), Failure> {
+    match mount_filesystem("devpts", &PTS_OPTIONS, attributes, place) {
+        Err(Failure::Io { errno: Errno(libc::EINVAL), .. }) => {
+            mount_filesystem("devpts", &PTS_OPTIONS[..2], attributes, place).map(drop)
+        }
+        mounted => mounted.map(drop),
+    }
+}
+
+fn fill(dev: &OwnedFd, host: &HostDevices) -> Result<(), Failure> {
+    match host.0.is_empty() {
+        true => make(dev)?,
+        false => host.place(dev)?,
     }
     for (name, target) in LINKS {
         symlinkat(target, dev, name).or_fail("link /dev", name)?;
@@ -56,8 +91,16 @@ fn fill(dev: &OwnedFd) -> Result<(), Failure> {
     Ok(())
 }
 
+fn make(dev: &OwnedFd) -> Result<(), Failure> {
+    for (name, major, minor) in DEVICES {
+        let mode = Mode::from_raw_mode(0o666);
+        mknodat(dev, name, FileType::CharacterDevice, mode, makedev(major, minor))
+            .or_fail("make /dev", name)?;
+    }
+    Ok(())
+}
+
 fn directory(dev: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
-    use rustix::fs::{OFlags, openat};
     mkdirat(dev, name, Mode::from_raw_mode(0o755)).or_fail("make /dev", name)?;
     openat(dev, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).or_fail("open /dev", name)
 }

@@ -8,7 +8,7 @@ use rustix::process::{Gid, Uid, chdir, setsid, umask};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::exec::failure::{Errno, Failure, OrFail};
-use crate::exec::user::Identity;
+use crate::exec::rung::Rung;
 use crate::exec::{Process, descriptors, sys};
 
 use super::first::Given;
@@ -20,13 +20,14 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Becomes the program; returns only to say why not.
 pub(super) fn become_it(given: &Given) -> Failure {
     let limited = given.descriptors.map_or(Ok(()), descriptors::restore);
-    match limited.and_then(|()| give_up(&given.process, &given.identity)) {
+    match limited.and_then(|()| give_up(given)) {
         Ok(()) => execute(&given.process, &given.identity.home),
         Err(failure) => failure,
     }
 }
 
-fn give_up(process: &Process, identity: &Identity) -> Result<(), Failure> {
+fn give_up(given: &Given) -> Result<(), Failure> {
+    let Given { process, identity, .. } = given;
     // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
     setsid().or_fail("start", "a session")?;
     let null =
@@ -40,8 +41,11 @@ fn give_up(process: &Process, identity: &Identity) -> Result<(), Failure> {
     capabilities::drop_bounding()?;
     // While there still is CAP_SYS_ADMIN: without it the kernel wants no_new_privs, and sudo would break.
     sys::load_seccomp(&seccomp::program()?).or_fail("load", "the seccomp filter")?;
-    let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
-    set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
+    // With a single id there are no other groups, and nobody may set any.
+    if given.rung != Rung::SingleId {
+        let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
+        set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
+    }
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     set_thread_res_gid(gid, gid, gid).or_fail("set", "the group")?;
     capabilities::keep_defaults()?;
@@ -55,7 +59,8 @@ fn execute(process: &Process, home: &str) -> Failure {
     if !variables.iter().any(|variable| variable.starts_with("HOME=")) {
         variables.push(format!("HOME={home}"));
     }
-    let (Some(arguments), Some(environment)) = (c_strings(&process.args), c_strings(&variables)) else {
+    let (Some(arguments), Some(environment)) = (c_strings(&process.args), environment(process, &variables))
+    else {
         // execve ends a string at its first zero byte; the program would see less than was written.
         return Failure::Io {
             verb: "pass on a zero byte to".to_owned(),
@@ -98,6 +103,21 @@ fn explain(program: &str, errno: Errno) -> Option<Failure> {
         libc::ENOEXEC => Some(Failure::WrongFormat { program, machine: std::env::consts::ARCH.to_owned() }),
         _ => Some(Failure::Io { verb: "run".to_owned(), what: program, errno }),
     }
+}
+
+/// Returns the variables as the kernel takes them, secret ones in the place of others.
+fn environment(process: &Process, variables: &[String]) -> Option<Vec<CString>> {
+    let is_secret = |variable: &&String| {
+        let name = variable.split('=').next().unwrap_or_default();
+        process.secrets.iter().any(|secret| secret.name == name)
+    };
+    let plain =
+        variables.iter().filter(|variable| !is_secret(variable)).map(|text| CString::new(text.as_str()));
+    let secrets = process
+        .secrets
+        .iter()
+        .map(|secret| CString::new([secret.name.as_bytes(), b"=", secret.value.expose()].concat()));
+    plain.chain(secrets).collect::<Result<_, _>>().ok()
 }
 
 fn c_strings(texts: &[String]) -> Option<Vec<CString>> {

@@ -17,7 +17,7 @@ use oxbox_layers::oci::{Compressed, Descriptor, Kind, Manifest, MediaType, Raw};
 use oxbox_layers::store::Committed;
 
 use super::document::{Document, Record};
-use super::{CONFIG_TYPE, Giving, Mode, Recompress};
+use super::{CONFIG_TYPE, Giving, Mode, Mounts, Recompress};
 use crate::export::{ExportError, recompress};
 use crate::plan::graph::{Graph, Op, VertexId};
 use crate::solve::{Conclusion, Key, Workshop};
@@ -36,7 +36,11 @@ pub(crate) fn give(gift: Gift<'_>, targets: &[VertexId], giving: &Giving) -> Res
         Mode::Min => stood_on(gift.graph, targets),
         Mode::Max => vec![true; gift.graph.vertices.len()],
     };
-    let document = gift.document(&chosen, |layer, compression| gift.packed(layer, compression, giving))?;
+    let mut document =
+        gift.document(&chosen, |layer, compression| gift.packed(layer, compression, giving))?;
+    if giving.mounts == Mounts::Taken {
+        document.mounts = gift.mounts(giving.compression)?;
+    }
     let (config, layers) = document.write();
     let config_descriptor = Descriptor::of(CONFIG_TYPE, &config);
     let layers = layers.into_iter().map(|layer| layer.descriptor).collect();
@@ -122,17 +126,17 @@ impl Gift<'_> {
         if layer.descriptor.media_type.kind() == Kind::Layer(Compressed::None) {
             return Ok(Some(Compression::None));
         }
-        if let Some(stocked) = workshop.stocks.record(key)?
-            && stocked.layer.descriptor.digest == layer.descriptor.digest
-            && stocked.compression.is_some()
-        {
-            return Ok(stocked.compression);
-        }
         for compression in [workshop.compression, Compression::GZIP, Compression::ZSTD] {
             let known = workshop.cache.get(&key.compressed(compression), workshop.now)?;
             if known.is_some_and(|known| known.descriptor.digest == layer.descriptor.digest) {
                 return Ok(Some(compression));
             }
+        }
+        if let Some(stocked) = workshop.stocks.record(key)?
+            && stocked.layer.descriptor.digest == layer.descriptor.digest
+            && stocked.compression.is_some()
+        {
+            return Ok(stocked.compression);
         }
         Ok(None)
     }

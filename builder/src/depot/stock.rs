@@ -14,8 +14,8 @@ use oxbox_layers::image::ImageError;
 use oxbox_layers::layer::Layer;
 use oxbox_layers::oci::raw::MAX_DOCUMENT_BYTES;
 use oxbox_layers::oci::{
-    Config, Descriptor, DiffId, Document as Root, DocumentError as RootError, Index, Kind, Manifest,
-    MediaType, Raw, RawError,
+    Config, Descriptor, DiffId, Document as Root, DocumentError as RootError, Index, Kind, Manifest, Raw,
+    RawError,
 };
 
 use super::document::{Document, DocumentError, INLINE, MAX_BYTES, MountRecord, Record};

@@ -5,6 +5,7 @@
 //! ├─ config  { "version": 1,
 //! │            "records":     [ { "key": KEY, "layer": 0, "compression": "gzip:4" }, … ],
 //! │            "derivations": [ { "definition": KEY, "led": "KEY|- CHAIN|. CHAIN|. CHAIN|.|? …" }, … ],
+//! │            "downloads":   [ { "source": KEY, "digest": DIGEST, "etag": "…" }, … ],     not there if none are
 //! │            "mounts":      [ { "id": "/root/.cache", "layer": 1 }, … ],     not there if there are none
 //! │            "diffIds":     [ DIGEST, … ] }                        one for each layer of the manifest
 //! └─ layers
@@ -22,12 +23,14 @@ use std::collections::HashSet;
 
 use oxbox_layers::compress::Compression;
 use oxbox_layers::layer::Layer;
-use oxbox_layers::oci::{Compressed, Descriptor, DiffId, Kind, MediaType};
+use oxbox_layers::oci::{Compressed, Descriptor, DiffId, Digest, Kind, MediaType};
 use serde::{Deserialize, Serialize};
 
+use crate::fetch::Validators;
 use crate::mounts::About;
 use crate::solve::Key;
 use crate::solve::cache::Derivation;
+use crate::solve::downloads::Download;
 
 /// Field of an image's config that has the records of its layers.
 pub const INLINE: &str = "oxbox.cache.v1";
@@ -39,8 +42,8 @@ pub const MAX_BYTES: u64 = 16 << 20;
 /// is an entry of a table in memory.
 pub const MAX_ENTRIES: usize = 50_000;
 
-/// Ids of cache mounts are paths as a rule, and are written into notes here.
-const MAX_ID_BYTES: usize = 4096;
+/// Ids of cache mounts, paths as a rule, are written into notes here, and what servers said goes to servers.
+const MAX_TEXT_BYTES: usize = 4096;
 
 /// The only version that there is.
 const VERSION: u32 = 1;
@@ -52,6 +55,8 @@ pub struct Document {
     pub records: Vec<Record>,
     /// What definitions led to.
     pub derivations: Vec<(Key, Derivation)>,
+    /// What came from web servers, by what leads there.
+    pub downloads: Vec<(Key, Download)>,
     /// What was in cache mounts.
     pub mounts: Vec<MountRecord>,
 }
@@ -128,9 +133,9 @@ pub enum DocumentError {
         /// Which, from 0.
         layer: usize,
     },
-    /// The id of a cache mount is longer than anybody's.
-    #[error("the id of a cache mount takes more than {MAX_ID_BYTES} bytes")]
-    Id,
+    /// The id of a cache mount, or what a server said, is longer than anybody's.
+    #[error("a text takes more than {MAX_TEXT_BYTES} bytes")]
+    Text,
     /// A derivation is no derivation.
     #[error("derivation {at} cannot be read")]
     Derivation {
@@ -149,9 +154,22 @@ struct Wire {
     #[serde(default)]
     derivations: Vec<WireDerivation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    downloads: Vec<WireDownload>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     mounts: Vec<WireMount>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     diff_ids: Option<Vec<DiffId>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireDownload {
+    source: Key,
+    digest: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_modified: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -232,10 +250,15 @@ impl Document {
             definition: *definition,
             led: derivation.pack(),
         };
+        let download = |(source, download): &(Key, Download)| {
+            let Download { digest, validators: Validators { etag, last_modified } } = download.clone();
+            WireDownload { source: *source, digest, etag, last_modified }
+        };
         Wire {
             version: VERSION,
             records: self.records.iter().filter_map(record).collect(),
             derivations: self.derivations.iter().map(derivation).collect(),
+            downloads: self.downloads.iter().map(download).collect(),
             mounts: self.mounts.iter().filter_map(mount).collect(),
             diff_ids: None,
         }
@@ -263,6 +286,7 @@ fn parse(bytes: &[u8]) -> Result<Wire, DocumentError> {
     let counts = [
         ("records", wire.records.len()),
         ("derivations", wire.derivations.len()),
+        ("downloads", wire.downloads.len()),
         ("mounts", wire.mounts.len()),
     ];
     for (what, count) in counts {
@@ -294,8 +318,8 @@ fn pair(wire: &Wire, layers: &[Descriptor], diff_ids: &[DiffId]) -> Result<Docum
         Ok(Record { key: *key, layer, compression })
     };
     let mount = |WireMount { about, layer: at }: &WireMount| {
-        if about.id.len() > MAX_ID_BYTES {
-            return Err(DocumentError::Id);
+        if about.id.len() > MAX_TEXT_BYTES {
+            return Err(DocumentError::Text);
         }
         Ok(MountRecord { about: about.clone(), layer: layer(*at)?.0 })
     };
@@ -303,9 +327,18 @@ fn pair(wire: &Wire, layers: &[Descriptor], diff_ids: &[DiffId]) -> Result<Docum
         let derivation = Derivation::parse(led).ok_or(DocumentError::Derivation { at })?;
         Ok((*definition, derivation))
     };
+    let download = |WireDownload { source, digest, etag, last_modified }: &WireDownload| {
+        let validators = Validators { etag: etag.clone(), last_modified: last_modified.clone() };
+        let is_long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > MAX_TEXT_BYTES);
+        match is_long(etag) || is_long(last_modified) {
+            true => Err(DocumentError::Text),
+            false => Ok((*source, Download { digest: *digest, validators })),
+        }
+    };
     Ok(Document {
         records: wire.records.iter().map(record).collect::<Result<_, _>>()?,
         derivations: wire.derivations.iter().enumerate().map(derivation).collect::<Result<_, _>>()?,
+        downloads: wire.downloads.iter().map(download).collect::<Result<_, _>>()?,
         mounts: wire.mounts.iter().map(mount).collect::<Result<_, _>>()?,
     })
 }

@@ -19,7 +19,9 @@ use oxbox_layers::store::Committed;
 use super::document::{Document, Record};
 use super::{CONFIG_TYPE, Giving, Mode, Mounts, Recompress};
 use crate::export::{ExportError, recompress};
+use crate::op::http;
 use crate::plan::graph::{Graph, Op, VertexId};
+use crate::solve::downloads::Download;
 use crate::solve::{Conclusion, Key, Workshop};
 
 /// A graph that was solved, to be given away.
@@ -38,6 +40,9 @@ pub(crate) fn give(gift: Gift<'_>, targets: &[VertexId], giving: &Giving) -> Res
     };
     let mut document =
         gift.document(&chosen, |layer, compression| gift.packed(layer, compression, giving))?;
+    if giving.mode == Mode::Max {
+        document.downloads = gift.downloads()?;
+    }
     if giving.mounts == Mounts::Taken {
         document.mounts = gift.mounts(giving.compression)?;
     }
@@ -118,6 +123,23 @@ impl Gift<'_> {
             }
         }
         Ok(document)
+    }
+
+    /// Lists what came from web servers, so that they need not send it to others again.
+    fn downloads(&self) -> Result<Vec<(Key, Download)>, ExportError> {
+        let mut downloads: Vec<(Key, Download)> = Vec::new();
+        for vertex in &self.graph.vertices {
+            let Op::Http(http) = &vertex.op else { continue };
+            let checksum = http.checksum.as_ref().map(http::source_of_checksum);
+            for source in checksum.into_iter().chain([http::source_of_url(http)]) {
+                let here = self.workshop.cache.download(&source)?;
+                let download = here.or_else(|| self.workshop.stocks.download(&source).cloned());
+                if !downloads.iter().any(|(known, _)| *known == source) {
+                    downloads.extend(download.map(|download| (source, download)));
+                }
+            }
+        }
+        Ok(downloads)
     }
 
     /// Returns how a layer is compressed, if it is just what oxbox makes of it.

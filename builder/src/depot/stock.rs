@@ -23,6 +23,7 @@ use super::{CONFIG_TYPE, Depot, Source};
 use crate::fetch::FetchError;
 use crate::solve::Key;
 use crate::solve::cache::Derivation;
+use crate::solve::downloads::Download;
 
 /// Type of what BuildKit keeps its cache's keys in.
 const BUILDKIT_TYPE: &str = "application/vnd.buildkit.cacheconfig.v0";
@@ -37,6 +38,7 @@ const MAX_IMAGES: usize = 32;
 pub struct Stock {
     records: HashMap<Key, Record>,
     derivations: HashMap<Key, Derivation>,
+    downloads: HashMap<Key, Download>,
     mounts: Vec<MountRecord>,
 }
 
@@ -104,6 +106,9 @@ impl Stock {
         for (definition, derivation) in document.derivations {
             self.derivations.entry(definition).or_insert(derivation);
         }
+        for (source, download) in document.downloads {
+            self.downloads.entry(source).or_insert(download);
+        }
         self.mounts.extend(document.mounts);
     }
 
@@ -115,6 +120,11 @@ impl Stock {
     /// Returns what a definition led to.
     pub fn derivation(&self, definition: &Key) -> Option<&Derivation> {
         self.derivations.get(definition)
+    }
+
+    /// Returns what came from a source of files.
+    pub fn download(&self, source: &Key) -> Option<&Download> {
+        self.downloads.get(source)
     }
 
     /// Returns what was in cache mounts.

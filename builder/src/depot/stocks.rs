@@ -24,6 +24,7 @@ use crate::lazy::Lazy;
 use crate::progress::{Event, Progress};
 use crate::solve::Key;
 use crate::solve::cache::Derivation;
+use crate::solve::downloads::Download;
 
 /// The caches that a build asks.
 pub struct Stocks<'a> {
@@ -78,6 +79,11 @@ impl<'a> Stocks<'a> {
     /// Returns what definitions led to, in the order of the caches.
     pub(crate) fn derivations(&self, definition: &Key) -> impl Iterator<Item = &Derivation> {
         self.stocks().filter_map(|(_, stock)| stock.derivation(definition))
+    }
+
+    /// Returns what came from a source of files last, of the first cache that knows.
+    pub(crate) fn download(&self, source: &Key) -> Option<&Download> {
+        self.stocks().find_map(|(_, stock)| stock.download(source))
     }
 
     /// Returns the first layer that a key led to and that can be had.

@@ -52,6 +52,8 @@ pub struct Exported {
 pub enum ExportError {
     #[error(transparent)]
     Cache(#[from] CacheError),
+    #[error("cannot pack the cache mount {id}")]
+    CacheMount { id: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot read the files of the result")]
     Content { source: ContentError },
     #[error(transparent)]
@@ -62,6 +64,8 @@ pub enum ExportError {
     Indexes(#[from] IndexesError),
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error(transparent)]
+    Mounts(#[from] crate::mounts::MountsError),
     #[error(transparent)]
     Solve(#[from] Box<SolveError>),
     #[error(transparent)]

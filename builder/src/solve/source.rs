@@ -50,7 +50,9 @@ impl Job<'_> {
         if self.is_fresh() {
             return Ok(None);
         }
-        let Some(Download { digest, validators }) = workshop.cache.download(source)? else { return Ok(None) };
+        let here = workshop.cache.download(source)?;
+        let elsewhere = || workshop.stocks.download(source).cloned();
+        let Some(Download { digest, validators }) = here.or_else(elsewhere) else { return Ok(None) };
         let key = http::key(http, &digest, &validators, workshop.epoch);
         let was_cached = self.cached;
         let layer = self.cached(&key)?;

@@ -387,7 +387,7 @@ fn workshop<'a>(
         agents: request.agents.clone(),
         contexts,
         fetch,
-        repositories: Repositories::new(state, interrupt),
+        repositories: Repositories::new(state, interrupt).lending(&request.secrets),
         spool,
         compression: request.forms.first().map_or(Compression::None, |form| form.compression),
         threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),

@@ -5,14 +5,20 @@
 //! --ssh default                ─▶ Agents   default ─▶ RUN --mount=type=ssh
 //! ```
 //!
+//! Some secrets are credentials for what comes from elsewhere: `authorization`.
+//!
 //! Nothing of a secret is ever shown, written to the state, or part of a key: a layer that was made with one
 //! secret is as good as with another, as in BuildKit.
+
+mod authorization;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use authorization::HeaderError;
 
 /// Bytes that no `Debug` shows.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use oxbox_builder::context::find::Reach;
 use oxbox_builder::context::{Accept, Bringer, Brought};
+use oxbox_builder::lent::Secrets;
 use oxbox_builder::plan::graph::Git;
 use oxbox_builder::plan::remote::{self, Remote, RemoteError, Repository};
 use oxbox_builder::{Downloaded, FetchError, Given, Origin, UrlRequest, exec};
@@ -75,7 +76,12 @@ pub(crate) struct PlaceError {
 
 impl Named<'_> {
     /// Brings all that is elsewhere.
-    pub(super) fn gather(&self, root: &Root, registry: &Registry) -> anyhow::Result<AtHand> {
+    pub(super) fn gather(
+        &self,
+        root: &Root,
+        registry: &Registry,
+        secrets: &Secrets,
+    ) -> anyhow::Result<AtHand> {
         let context = self.context()?;
         let file = self.file.map(Self::file).unwrap_or(Place::Here);
         if matches!((&context, &file), (Place::Input, Place::Input)) {
@@ -89,7 +95,7 @@ impl Named<'_> {
             time: None,
             brought: Vec::new(),
         };
-        let bring = Bring { root, registry, elsewhere: std::cell::OnceCell::new() };
+        let bring = Bring { root, registry, secrets, elsewhere: std::cell::OnceCell::new() };
         // Before anything catches signals: a read from a terminal is not ended by any.
         if let Place::Input = file {
             let brought = bring.here(INPUT, &mut io::stdin().lock(), Accept::Dockerfile)?;
@@ -203,6 +209,7 @@ impl AtHand {
 struct Bring<'a> {
     root: &'a Root,
     registry: &'a Registry,
+    secrets: &'a Secrets,
     elsewhere: std::cell::OnceCell<Elsewhere>,
 }
 
@@ -252,7 +259,8 @@ impl Bring<'_> {
         let download = |request: &UrlRequest<'_>, _: &mut File| {
             Err(FetchError::NoDownloads { url: oxbox_builder::fetch::shown(request.url) })
         };
-        let bringer = Bringer { state: self.root.path(), download: &download, interrupt: &interrupt };
+        let (state, secrets) = (self.root.path(), self.secrets);
+        let bringer = Bringer { state, download: &download, interrupt: &interrupt, secrets };
         Ok(bringer.stream(name, content, accept)?)
     }
 
@@ -265,8 +273,8 @@ impl Bring<'_> {
             }
         };
         let download = |request: &UrlRequest<'_>, into: &mut File| elsewhere.download(request, into);
-        let bringer =
-            Bringer { state: self.root.path(), download: &download, interrupt: &elsewhere.programs };
+        let (state, secrets) = (self.root.path(), self.secrets);
+        let bringer = Bringer { state, download: &download, interrupt: &elsewhere.programs, secrets };
         match work(&bringer) {
             // Whatever it failed with, a signal is why.
             Err(_) if elsewhere.signals.has_happened() => Err(Interrupted.into()),

@@ -30,7 +30,7 @@ use crate::op::run::Copies;
 use crate::plan::graph::{Op, Security};
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
-use crate::snapshot::{Overlay, SnapshotError, Snapshotter};
+use crate::snapshot::{ByRung, SnapshotError, Snapshotter as _};
 use crate::solve::explain;
 use crate::solve::schedule::Stopped;
 use crate::solve::{
@@ -356,7 +356,7 @@ fn workshop<'a>(
         path: spool.clone(),
         source,
     })?;
-    let snapshots: Box<dyn Snapshotter> = Box::new(Overlay::open(state)?);
+    let snapshots = Box::new(ByRung::open(state)?);
     snapshots.sweep()?;
     let stat = state.join("stat");
     let open = |path: &Path, ignore| {

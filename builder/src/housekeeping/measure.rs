@@ -48,7 +48,6 @@ fn identity(found: &Metadata) -> (u64, u64) {
 /// Returns the snapshots with their sizes. Each is walked once; the cache knows the rest.
 pub(super) fn snapshots(state: &Path, cache: Option<&Cache>) -> Result<Vec<Measured>, HousekeepingError> {
     let known = cache.map(Cache::measured).transpose()?.unwrap_or_default();
-    // Opening makes what is not there.
     let all = match state.join("snapshots").exists() {
         true => Overlay::open_all(state)?,
         false => Vec::new(),

@@ -19,6 +19,7 @@
 
 mod above;
 mod beside;
+mod by_rung;
 pub(crate) mod claim;
 mod contents;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use oxbox_layers::tree::{ApplyError, DiffError, TreeError};
 use crate::exec::Root;
 
 pub use beside::{Beside, TarSink};
+pub use by_rung::ByRung;
 pub use overlay::{Kept, Overlay};
 pub use plain::Plain;
 

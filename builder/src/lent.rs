@@ -71,12 +71,26 @@ impl Agents {
     pub fn get(&self, id: &str) -> Option<&Path> {
         self.0.get(id).map(PathBuf::as_path)
     }
+
+    /// Returns the agent that is taken where nobody says which, if it was lent.
+    pub fn usual(&self) -> Option<&Path> {
+        self.get("default")
+    }
 }
 
 impl FromIterator<(String, PathBuf)> for Agents {
     fn from_iter<T: IntoIterator<Item = (String, PathBuf)>>(agents: T) -> Self {
         Self(agents.into_iter().collect())
     }
+}
+
+/// All that a caller lends, for who needs both.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lent {
+    /// Secrets by id.
+    pub secrets: Secrets,
+    /// SSH agents by id.
+    pub agents: Agents,
 }
 
 #[cfg(test)]

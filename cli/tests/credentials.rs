@@ -88,3 +88,20 @@ fn a_repository_is_asked_for_with_the_token_of_its_host_or_of_all() {
     }
     assert!(!fs::read_to_string(oxbox.root().join("store/index.json")).unwrap().contains("t0ken"));
 }
+
+#[test]
+fn git_finds_keys_at_the_agent_that_was_lent() {
+    let oxbox = Oxbox::new();
+    let (socket, seen) = (oxbox.path("agent"), oxbox.path("seen"));
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    oxbox.dockerfile("FROM scratch\nADD git@q.io:team/app.git /\n");
+    let option = format!("default={}", socket.display());
+    for (url, expected) in [("context", 1), ("git@q.io:team/app.git", 1)] {
+        let mut command = oxbox.command(["build", "--ssh", &option, url]);
+        // In the place of ssh: it says where it would look, and gives up.
+        command.env("GIT_SSH_COMMAND", format!("echo $SSH_AUTH_SOCK > {}; false", seen.display()));
+        assert_eq!(command.output().unwrap().status.code(), Some(expected), "{url}");
+        assert_eq!(fs::read_to_string(&seen).unwrap().trim(), socket.to_str().unwrap(), "{url}");
+        fs::remove_file(&seen).unwrap();
+    }
+}

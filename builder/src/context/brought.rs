@@ -22,7 +22,7 @@ use oxbox_layers::tree::{ApplyError, Root, Xattrs, apply};
 use super::Scratch;
 use crate::exec::Interrupt;
 use crate::fetch::{Downloaded, FetchError, UrlRequest, Validators, shown};
-use crate::lent::{HeaderError, Secrets};
+use crate::lent::{HeaderError, Lent};
 use crate::op::archive::{self, ArchiveError};
 use crate::op::git::{GitError, Repositories};
 use crate::op::http;
@@ -60,7 +60,7 @@ pub struct Bringer<'a> {
     /// Ends it before its time.
     pub interrupt: &'a Interrupt,
     /// Credentials, where addresses have none.
-    pub secrets: &'a Secrets,
+    pub lent: &'a Lent,
 }
 
 /// A context that was brought; removed when dropped.
@@ -157,7 +157,7 @@ impl Bringer<'_> {
         let failed = |source| BringError::Read { name: name.clone(), source };
         let mut file = tempfile::tempfile_in(scratch.path()).map_err(failed)?;
         let at_hand = Validators::default();
-        let authorization = self.secrets.of_file(url)?;
+        let authorization = self.lent.secrets.of_file(url)?;
         let authorization = authorization.as_deref();
         let request = UrlRequest { url, at_hand: &at_hand, authorization, max_bytes: http::MAX_BYTES };
         if (self.download)(&request, &mut file)? == Downloaded::Unchanged {
@@ -171,7 +171,7 @@ impl Bringer<'_> {
     pub fn repository(&self, git: &Git) -> Result<Brought, BringError> {
         let scratch = self.scratch()?;
         let into = folder_in(&scratch)?;
-        let repositories = Repositories::new(self.state, self.interrupt).lending(self.secrets);
+        let repositories = Repositories::new(self.state, self.interrupt).lending(self.lent.clone());
         let resolved = repositories.resolve(git)?;
         let checked_out = repositories.check_out(git, &resolved, &into)?;
         let time = Some(checked_out.time);

@@ -35,7 +35,7 @@ use self::program::Program;
 use crate::context::Scratch;
 use crate::exec::Interrupt;
 use crate::fetch::shown;
-use crate::lent::Secrets;
+use crate::lent::Lent;
 use crate::plan::graph::Git;
 use crate::solve::{Key, KeyHasher};
 
@@ -45,7 +45,7 @@ pub struct Repositories {
     state: PathBuf,
     folder: PathBuf,
     interrupt: Interrupt,
-    secrets: Secrets,
+    lent: Lent,
 }
 
 /// A repository elsewhere, taken apart.
@@ -61,14 +61,14 @@ struct Remote {
 impl Repositories {
     /// Keeps what is fetched below a state folder.
     pub fn new(state: &Path, interrupt: &Interrupt) -> Self {
-        let (folder, interrupt, secrets) = (state.join("git"), interrupt.clone(), Secrets::default());
-        Self { state: state.to_owned(), folder, interrupt, secrets }
+        let (folder, interrupt, lent) = (state.join("git"), interrupt.clone(), Lent::default());
+        Self { state: state.to_owned(), folder, interrupt, lent }
     }
 
-    /// Takes credentials from secrets, where addresses have none.
+    /// Takes credentials from secrets, where addresses have none, and ssh's keys from the usual agent.
     #[must_use]
-    pub fn lending(self, secrets: &Secrets) -> Self {
-        Self { secrets: secrets.clone(), ..self }
+    pub fn lending(self, lent: Lent) -> Self {
+        Self { lent, ..self }
     }
 
     /// Returns the commit that is meant.
@@ -103,7 +103,7 @@ impl Repositories {
         if remote.authorization.is_none()
             && let Some(origin) = origin(&remote.address)
         {
-            let value = self.secrets.of_repository(&remote.address)?;
+            let value = self.lent.secrets.of_repository(&remote.address)?;
             remote.authorization = value.map(|value| (origin, value));
         }
         Ok(remote)
@@ -114,6 +114,7 @@ impl Repositories {
         Program {
             remote: &remote.shown,
             authorization: authorization.map(|(origin, value)| (origin.as_str(), value.as_str())),
+            agent: self.lent.agents.usual(),
             interrupt: &self.interrupt,
         }
     }

@@ -22,7 +22,7 @@ use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
 use crate::lazy::Lazy;
-use crate::lent::{Agents, Secrets};
+use crate::lent::{Agents, Lent, Secrets};
 use crate::lint::{self, Checked, Rule};
 use crate::mounts::{Mounts, MountsError};
 use crate::op::git::Repositories;
@@ -387,7 +387,7 @@ fn workshop<'a>(
         agents: request.agents.clone(),
         contexts,
         fetch,
-        repositories: Repositories::new(state, interrupt),
+        repositories: Repositories::new(state, interrupt).lending(lent(request)),
         spool,
         compression: request.forms.first().map_or(Compression::None, |form| form.compression),
         threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
@@ -398,6 +398,10 @@ fn workshop<'a>(
         interrupt: interrupt.clone(),
         progress,
     })
+}
+
+fn lent(request: &Request) -> Lent {
+    Lent { secrets: request.secrets.clone(), agents: request.agents.clone() }
 }
 
 /// Returns the cache mounts of a state, without what killed processes left unfinished.

@@ -137,6 +137,9 @@ impl Failure {
                 "the root directory here is no mount point, as in a chroot: bind-mount it onto itself first",
             ),
             Self::Unable { .. } => Some("`oxbox info` shows what other isolation would take"),
+            Self::Io { verb, errno: Errno(libc::EROFS), .. } if verb == "make the mount point" => Some(
+                "it lies in a read-only mount, where nothing can be made: write rw there, or have it in the source",
+            ),
             Self::Vanished { .. } => Some("a lack of memory is the usual cause; see the kernel's log"),
             _ => None,
         }

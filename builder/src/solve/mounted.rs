@@ -79,7 +79,7 @@ impl Workshop<'_> {
                     reading.gathered.hash(&mut hasher);
                 }
                 MountTree::Nothing | MountTree::Vertex(_) => {
-                    let tree = self.tree(&*input(run, &files.tree, others))?;
+                    let tree = self.tree(&input(run, &files.tree, others))?;
                     self.gather(&tree, &files.path)?.hash(&mut hasher);
                 }
             }

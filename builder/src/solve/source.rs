@@ -31,7 +31,7 @@ impl Job<'_> {
         if at_hand.is_none() {
             self.announce()?;
         }
-        let body = http::download(http, &validators, workshop.fetch, &workshop.spool)?;
+        let body = http::download(http, &validators, (workshop.fetch, &workshop.secrets), &workshop.spool)?;
         match (body, at_hand) {
             (Some(body), _) => self.body(http, body),
             (None, Some((layer, _))) => Ok(Step::Made(Solved::of(Vec::new()).with(layer))),

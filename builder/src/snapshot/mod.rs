@@ -19,6 +19,7 @@
 
 mod above;
 mod beside;
+mod chosen;
 pub(crate) mod claim;
 mod contents;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use oxbox_layers::tree::{ApplyError, DiffError, TreeError};
 use crate::exec::Root;
 
 pub use beside::{Beside, TarSink};
+pub use chosen::Chosen;
 pub use overlay::{Kept, Overlay};
 pub use plain::Plain;
 

@@ -122,7 +122,7 @@ fn image(
     solved: &[Arc<Solved>],
     (created, form): (i64, &Form),
 ) -> Result<(Descriptor, Descriptor), ExportError> {
-    let all = solved[stage.vertex.0].layers.to_vec();
+    let all = solved[stage.vertex.0].layers().to_vec();
     let own = stage.history.iter().filter(|line| has_layer(line, solved)).count();
     let base = all.len() - own;
     let mut history = base_history(&stage.config, base);

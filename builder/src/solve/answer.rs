@@ -5,7 +5,6 @@ use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use oxbox_layers::layer::Layer;
 use oxbox_layers::oci::ChainId;
 
 use super::cache::{Derivation, Seen};
@@ -14,9 +13,10 @@ use super::explain::ledger::{Input, Ledger, Outcome};
 use super::explain::{Told, Verdict};
 use super::job::Job;
 use super::lock::Held;
+use super::outline::Outline;
 use super::schedule::{self, Cancel, Inputs, Step, Stopped, Work};
 use super::settled;
-use super::solver::{SolveError, Solved, Workshop, then};
+use super::solver::{SolveError, Solved, Workshop};
 use super::{Key, KeyHasher};
 use crate::mounts::Wanted;
 use crate::plan::graph::{Graph, Op, Vertex, VertexId};
@@ -133,32 +133,6 @@ impl Looked {
     }
 }
 
-/// A stack of layers as a list from the top.
-pub(super) struct Outline {
-    below: Option<Arc<Self>>,
-    own: Vec<Layer>,
-    pub(super) chain_id: Option<ChainId>,
-}
-
-impl Outline {
-    fn with(below: Option<&Arc<Self>>, own: Vec<Layer>) -> Arc<Self> {
-        let chain_id = below.and_then(|below| below.chain_id);
-        let chain_id = own.iter().fold(chain_id, |below, layer| Some(then(below, layer)));
-        Arc::new(Self { below: below.cloned(), own, chain_id })
-    }
-
-    fn layers(&self) -> Vec<Layer> {
-        let mut layers: Vec<Layer> = Vec::new();
-        let mut next = Some(self);
-        while let Some(outline) = next {
-            layers.extend(outline.own.iter().rev().cloned());
-            next = outline.below.as_deref();
-        }
-        layers.reverse();
-        layers
-    }
-}
-
 impl<'a> Solver<'a> {
     fn new(workshop: &'a Workshop<'a>, asked: &'a Asked<'a>, trust: Trust, made_now: HashSet<Key>) -> Self {
         Self {
@@ -258,7 +232,7 @@ impl<'a> Solver<'a> {
     /// Returns an input that was not made, as layers that may not be here, if it is known.
     pub(super) fn outlined(&self, of: VertexId, at: usize) -> Option<Arc<Solved>> {
         match &self.input(of, at).outlook {
-            Outlook::Known(outline) => Some(Arc::new(Solved::of(outline.layers()))),
+            Outlook::Known(outline) => Some(Arc::new(Solved::outlined(outline))),
             Outlook::Unknown | Outlook::Pending => None,
         }
     }
@@ -335,8 +309,7 @@ impl<'a> Solver<'a> {
         made: &Solved,
         began: Instant,
     ) -> Result<(), SolveError> {
-        let own = made.layers.last().filter(|_| made.has_own_layer);
-        let layer = own.map(|layer| layer.diff_id.to_string());
+        let layer = made.own_layer().map(|layer| layer.diff_id.to_string());
         let outcome = Outcome { verdict, elapsed: began.elapsed(), layer };
         Ok(self.ledger.conclude(at, &self.inputs_now(at, inputs), outcome)?)
     }
@@ -395,7 +368,7 @@ impl<'a> Solver<'a> {
         let chain_id = solved.chain_id.map(|chain_id| chain_id.to_string());
         let definition = KeyHasher::new("source").field("chain", chain_id.unwrap_or_default()).finish();
         self.ledger.look(at, definition, &[])?;
-        let outlook = Outlook::Known(Outline::with(None, solved.layers.to_vec()));
+        let outlook = Outlook::Known(Arc::clone(solved.outline()));
         let _ = self.looked[at].set(Looked { definition, derivation: None, outlook });
         Ok(())
     }
@@ -415,14 +388,6 @@ impl<'a> Solver<'a> {
             Err(_) if self.workshop.interrupt.is_sent() => Event::Cancelled { vertex, title },
             Err(error) => Event::Failed { vertex, title, elapsed, error },
         });
-    }
-}
-
-impl Drop for Solver<'_> {
-    fn drop(&mut self) {
-        // From the end: each outline still has its owner when the one on top of it goes, or dropping the
-        // last would recurse through a whole Dockerfile.
-        while self.looked.pop().is_some() {}
     }
 }
 

@@ -17,6 +17,7 @@
 //! | `mounted` | RUN: what its mounts are made of |
 //! | `key` | keys |
 //! | `lock` | one maker for each key, over all processes |
+//! | `outline` | stacks of layers that share what is below |
 //! | `reuse` | what must be made again because somebody says so |
 //! | `settled` | whether what was guessed fits what was made |
 //! | `explain` | why a step was made |
@@ -60,6 +61,7 @@ mod job;
 pub mod key;
 pub mod lock;
 mod mounted;
+mod outline;
 mod reuse;
 pub mod schedule;
 mod settled;

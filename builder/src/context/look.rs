@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -27,7 +28,7 @@ use super::directory::Directory;
 use super::listing::{self, Child, Detail};
 use super::tree::{join, parent};
 use super::unchanged::{Unchanged, fingerprint};
-use super::{FileContents, FileTree, Node, TreeError};
+use super::{FileContents, FileTree, Node, Paths, TreeError};
 
 /// A [`Directory`] as it is now.
 pub struct Look {
@@ -35,7 +36,7 @@ pub struct Look {
     /// Of those that were listed; nothing for what is no directory.
     listings: RwLock<HashMap<Vec<u8>, Option<Arc<Listing>>>>,
     /// What was asked for by name, in directories that were not listed.
-    alone: Mutex<HashMap<Vec<u8>, Option<Arc<Child>>>>,
+    alone: Mutex<HashMap<Vec<u8>, Option<Found>>>,
     /// Whether the times and inodes of a mount can be believed.
     mounts: Mutex<HashMap<u64, bool>>,
     /// Files that turned out to hold something else than was known.
@@ -44,9 +45,25 @@ pub struct Look {
 
 /// What is in a directory and not hidden, in byte order of the names.
 struct Listing {
-    children: Vec<Arc<Child>>,
+    /// Of its exact size: with the room that looking needed, they would be twice as large.
+    children: Box<[Child]>,
     /// Whether something is known of files that are not there any more, or are different.
     is_outdated: bool,
+}
+
+/// A child, held by the listing that it is in: a box of its own for each costs more than there is to say.
+#[derive(Clone)]
+struct Found {
+    listing: Arc<Listing>,
+    at: usize,
+}
+
+impl Deref for Found {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.listing.children[self.at]
+    }
 }
 
 impl Look {
@@ -66,16 +83,16 @@ impl Look {
     }
 
     /// Returns what stands at a path and is not hidden.
-    fn child(&self, path: &[u8]) -> Result<Option<Arc<Child>>, TreeError> {
+    fn child(&self, path: &[u8]) -> Result<Option<Found>, TreeError> {
         let listed = self.listings.read().unwrap_or_else(PoisonError::into_inner).get(parent(path)).cloned();
         if let (Some(listing), false) = (listed, path.is_empty()) {
-            return Ok(listing.and_then(|listing| listing.find(name(path)).cloned()));
+            return Ok(listing.and_then(|listing| Listing::find(&listing, name(path))));
         }
         if let Some(found) = locked(&self.alone).get(path) {
             return Ok(found.clone());
         }
         let found = match self.look_at(path)? {
-            Some(child) if self.is_visible(path, child.is_directory())? => Some(Arc::new(child)),
+            Some(child) if self.is_visible(path, child.is_directory())? => Some(Found::alone(child)),
             _ => None,
         };
         Ok(locked(&self.alone).entry(path.to_vec()).or_insert(found).clone())
@@ -158,7 +175,7 @@ impl Look {
         if !doubtful.is_empty() {
             self.retain_visible(path, &mut children, &doubtful)?;
         }
-        Ok(Some(Listing { children: children.into_iter().map(Arc::new).collect(), is_outdated }))
+        Ok(Some(Listing { children: children.into_boxed_slice(), is_outdated }))
     }
 
     /// Takes away the ignored, but for directories below which something was taken back.
@@ -229,9 +246,15 @@ impl Drop for Look {
 }
 
 impl Listing {
-    fn find(&self, name: &[u8]) -> Option<&Arc<Child>> {
-        let at = self.children.binary_search_by(|child| (*child.name).cmp(name));
-        at.ok().and_then(|at| self.children.get(at))
+    fn find(self: &Arc<Self>, name: &[u8]) -> Option<Found> {
+        let at = self.children.binary_search_by(|child| (*child.name).cmp(name)).ok()?;
+        Some(Found { listing: Arc::clone(self), at })
+    }
+}
+
+impl Found {
+    fn alone(child: Child) -> Self {
+        Self { listing: Arc::new(Listing { children: Box::new([child]), is_outdated: false }), at: 0 }
     }
 }
 
@@ -257,7 +280,7 @@ impl FileTree for Look {
 
     fn children(&self, path: &[u8]) -> Result<Vec<Vec<u8>>, TreeError> {
         let listing = self.listing(path)?;
-        let children = listing.iter().flat_map(|listing| &listing.children);
+        let children = listing.iter().flat_map(|listing| &*listing.children);
         Ok(children.map(|child| child.name.to_vec()).collect())
     }
 
@@ -269,7 +292,7 @@ impl FileTree for Look {
         }
     }
 
-    fn contents(&self, _paths: &[Vec<u8>]) -> Result<Box<dyn FileContents + '_>, TreeError> {
+    fn contents(&self, _paths: &mut Paths<'_>) -> Result<Box<dyn FileContents + '_>, TreeError> {
         Ok(Box::new(self))
     }
 }

@@ -26,6 +26,7 @@ pub mod failure;
 mod hosts;
 mod init;
 mod interrupt;
+pub mod memory;
 mod output;
 mod plan;
 mod run;

@@ -22,6 +22,7 @@ pub(crate) mod claim;
 mod contents;
 mod marker;
 mod overlay;
+mod seen;
 mod turn;
 mod unpack;
 

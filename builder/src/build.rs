@@ -225,7 +225,7 @@ fn write(
     (request, created): (&Request, i64),
 ) -> Result<Vec<Exported>, ExportError> {
     let filesystems = plan.results.iter().map(|result| {
-        let layers = answered.solved[result.vertex.0].layers.as_slice();
+        let layers = answered.solved[result.vertex.0].layers().as_slice();
         match plan.form {
             ResultForm::Image => Filesystem { folder: None, layers },
             ResultForm::Index => Filesystem::of_platform(&result.config.platform(), layers),

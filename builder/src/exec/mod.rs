@@ -27,6 +27,7 @@ pub mod given;
 mod hosts;
 mod init;
 mod interrupt;
+pub mod memory;
 mod output;
 mod plan;
 mod run;

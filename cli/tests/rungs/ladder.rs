@@ -1,5 +1,6 @@
 //! The rungs, and how the binary is started on each.
 
+use std::fs;
 use std::process::Command;
 
 use super::support::bases::{Bases, repository};
@@ -7,6 +8,9 @@ use super::support::{Oxbox, Ran};
 
 /// What the cases stand on.
 const BASES: [&str; 2] = ["localhost/busybox:latest", "localhost/debian-slim:bookworm"];
+
+/// A secret that every build is given.
+pub(crate) const SECRET: &str = "the-secret-word";
 
 /// A rung, by how the builder is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +41,15 @@ impl Place {
             assert_eq!(ran.code, Some(0), "{}", ran.stderr);
             place.ok(&["copy", &layout, name]);
         }
+        fs::write(place.oxbox.path("word"), SECRET).unwrap();
         place
     }
 
     /// Builds a case; returns the image's digest.
     pub(crate) fn build(&self, case: &str, options: &[&str]) -> String {
         let context = repository("testdata/rungs").join(case);
-        let words = [&["build"], options, &[context.to_str().unwrap()]].concat();
+        let secret = ["--secret", "id=word,src=word"];
+        let words = [&["build"], options, &secret, &[context.to_str().unwrap()]].concat();
         self.ok(&words)
     }
 

@@ -98,12 +98,12 @@ impl Gift<'_> {
     ) -> Result<Document, ExportError> {
         let mut document = Document::default();
         let (mut keys, mut definitions) = (HashSet::new(), HashSet::new());
-        for (at, conclusion) in self.conclusions.iter().enumerate().filter(|(at, _)| chosen[*at]) {
+        for (conclusion, _) in self.conclusions.iter().zip(chosen).filter(|(_, chosen)| **chosen) {
             let Some(Conclusion { definition, derivation, content, layer, .. }) = conclusion else {
                 continue;
             };
             if let (Some(key), Some(layer)) = (content, layer) {
-                let known = self.compression(at, key, layer)?;
+                let known = self.compression(key, layer)?;
                 let Some((layer, compression)) = pack(layer, known)? else { continue };
                 document.add_record(Record { key: *key, layer, compression }, &mut keys);
             }
@@ -117,14 +117,16 @@ impl Gift<'_> {
     }
 
     /// Returns how a layer is compressed, if it is just what oxbox makes of it.
-    fn compression(&self, at: usize, key: &Key, layer: &Layer) -> Result<Option<Compression>, ExportError> {
+    fn compression(&self, key: &Key, layer: &Layer) -> Result<Option<Compression>, ExportError> {
         let workshop = self.workshop;
         if layer.descriptor.media_type.kind() == Kind::Layer(Compressed::None) {
             return Ok(Some(Compression::None));
         }
-        let taken_as_it_is = self.conclusions[at].as_ref().is_some_and(|known| known.from.is_some());
-        if taken_as_it_is && self.graph.vertices[at].exported {
-            return Ok(Some(workshop.compression));
+        if let Some(stocked) = workshop.stocks.record(key)?
+            && stocked.layer.descriptor.digest == layer.descriptor.digest
+            && stocked.compression.is_some()
+        {
+            return Ok(stocked.compression);
         }
         for compression in [workshop.compression, Compression::GZIP, Compression::ZSTD] {
             let known = workshop.cache.get(&key.compressed(compression), workshop.now)?;

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::HousekeepingError;
+use crate::mounts::{Kept as Mount, Mounts};
 use crate::snapshot::{Kept, Overlay, Plain};
 use crate::solve::Cache;
 
@@ -71,6 +72,13 @@ pub(super) fn snapshots(state: &Path, cache: Option<&Cache>) -> Result<Vec<Measu
         cache.put_measured(sizes.iter().map(|(name, bytes)| (name.as_str(), *bytes)))?;
     }
     Ok(measured)
+}
+
+/// Returns the cache mounts with what they take. Those that a RUN had since they were measured are walked.
+pub(super) fn mounts(state: &Path) -> Result<Vec<(Mount, u64)>, HousekeepingError> {
+    let mounts = Mounts::new(state);
+    let kept = mounts.list()?.into_iter();
+    kept.map(|kept| Ok((kept.clone(), mounts.bytes(&kept, tree)?))).collect()
 }
 
 /// Returns the path of a snapshot's state folder entry that is not ours to know, with its bytes.

@@ -81,9 +81,11 @@ impl Workshop<'_> {
                 return Ok(());
             }
             self.cache.put(content, layer, self.now)?;
-            if vertex.exported {
-                // Another compression would not have been taken as it is.
-                self.cache.put(&content.compressed(self.compression), layer, self.now)?;
+            // Another compression would not have been taken as it is.
+            let known = vertex.exported.then_some(self.compression);
+            let known = known.or(self.stocks.record(content)?.and_then(|stocked| stocked.compression));
+            if let Some(compression) = known {
+                self.cache.put(&content.compressed(compression), layer, self.now)?;
             }
             self.cache.describe(layer, &vertex.title, self.now)?;
         }

@@ -22,7 +22,7 @@ use super::{PullError, Puller};
 /// Something that has a layer which is not in the store.
 pub(crate) enum Elsewhere {
     /// A repository.
-    Registry(RegistrySource),
+    Registry(Box<RegistrySource>),
     /// A layout.
     Folder(Arc<Layout>),
 }
@@ -135,7 +135,7 @@ impl Puller {
         match self.origins.of(&layer.digest).ok_or(PullError::NoOrigin)? {
             Place::Registry(reference) => {
                 let client = self.client(&Location::Registry(reference.clone()))?;
-                Ok(Elsewhere::Registry(RegistrySource::new(&client, &reference)))
+                Ok(Elsewhere::Registry(Box::new(RegistrySource::new(&client, &reference))))
             }
             Place::Folder(path) => Ok(Elsewhere::Folder(Arc::new(open(&path)?))),
         }

@@ -30,11 +30,11 @@ pub(super) fn mounts(process: &Process, resolver: &str) -> Vec<Mount> {
         target: target.to_owned(),
         source: Source::File { content: content.into_bytes(), mode: 0o644 },
     };
-    vec![
-        file("/etc/hosts", table(process)),
-        file("/etc/hostname", format!("{}\n", process.hostname)),
-        file("/etc/resolv.conf", resolver.to_owned()),
-    ]
+    let mut mounts =
+        vec![file("/etc/hosts", table(process)), file("/etc/hostname", format!("{}\n", process.hostname))];
+    let resolver = process.sandbox.resolver.text(resolver);
+    mounts.extend(resolver.map(|text| file("/etc/resolv.conf", text)));
+    mounts
 }
 
 fn table(process: &Process) -> String {

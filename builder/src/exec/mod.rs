@@ -26,6 +26,7 @@ mod interrupt;
 mod output;
 mod plan;
 mod run;
+pub mod sandbox;
 mod sys;
 pub mod user;
 
@@ -39,6 +40,7 @@ pub use init::init_main;
 pub use interrupt::Interrupt;
 pub use output::MAX_LINE_BYTES;
 pub use run::{ExecError, run};
+pub use sandbox::Sandbox;
 
 /// A program and all that it is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +63,8 @@ pub struct Process {
     pub hosts: Vec<(String, IpAddr)>,
     /// More mounts, in this order, after `/proc`, `/sys` and `/dev`.
     pub mounts: Vec<Mount>,
+    /// What it may do and use, beyond or below the usual.
+    pub sandbox: Sandbox,
 }
 
 /// Where the file system of a program comes from.

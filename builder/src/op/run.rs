@@ -18,7 +18,7 @@ use oxbox_layers::store::BlobStore;
 use oxbox_layers::tar::{Entry, whiteout};
 use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
 
-use crate::exec::{self, ExecError, Exit, Interrupt, Process, Source};
+use crate::exec::{self, ExecError, Exit, Interrupt, Process, Sandbox, Source};
 use crate::plan::graph::{Mount, Network, Run};
 use crate::snapshot::{Active, Known, SnapshotError, Snapshotter};
 use crate::solve::{Key, KeyHasher};
@@ -209,6 +209,7 @@ fn process(run: &Run, active: &Active, epoch: i64) -> Process {
         },
         hosts: Vec::new(),
         mounts: files.collect(),
+        sandbox: Sandbox::default(),
     }
 }
 

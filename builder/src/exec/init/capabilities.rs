@@ -1,4 +1,4 @@
-//! The capabilities of a program: Docker's fourteen.
+//! The capabilities of a program: Docker's fourteen, or what the sandbox says.
 
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
@@ -6,30 +6,15 @@ use rustix::thread::{
 };
 
 use crate::exec::failure::{Failure, OrFail};
-
-/// What root in a container may do by default (moby's `oci/caps/defaults.go`).
-const DEFAULTS: CapabilitySet = CapabilitySet::CHOWN
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::MKNOD)
-    .union(CapabilitySet::NET_RAW)
-    .union(CapabilitySet::SETGID)
-    .union(CapabilitySet::SETUID)
-    .union(CapabilitySet::SETFCAP)
-    .union(CapabilitySet::SETPCAP)
-    .union(CapabilitySet::NET_BIND_SERVICE)
-    .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::KILL)
-    .union(CapabilitySet::AUDIT_WRITE);
+use crate::exec::sandbox::Capabilities;
 
 /// Takes everything else out of reach for good, setuid programs included.
-pub(super) fn drop_bounding() -> Result<(), Failure> {
+pub(super) fn drop_bounding(kept: Capabilities) -> Result<(), Failure> {
     for number in 0..u64::BITS {
-        let capability = CapabilitySet::from_bits_retain(1 << number);
-        if DEFAULTS.contains(capability) {
+        if kept.bits() & (1 << number) != 0 {
             continue;
         }
+        let capability = CapabilitySet::from_bits_retain(1 << number);
         match capability_is_in_bounding_set(capability) {
             Ok(true) => remove_capability_from_bounding_set(capability)
                 .or_fail("drop from the bounding set", format!("capability {number}"))?,
@@ -41,12 +26,12 @@ pub(super) fn drop_bounding() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Keeps the defaults, as far as oxbox itself has them, and lets none be inherited.
+/// Keeps those, as far as oxbox itself has them, and lets none be inherited.
 ///
 /// Inheritable ones would reach programs with inheritable file capabilities (CVE-2022-24769).
-pub(super) fn keep_defaults() -> Result<(), Failure> {
+pub(super) fn keep(wanted: Capabilities) -> Result<(), Failure> {
     let held = capabilities(None).or_fail("read", "capabilities")?.permitted;
-    let kept = held.intersection(DEFAULTS);
+    let kept = held.intersection(CapabilitySet::from_bits_retain(wanted.bits()));
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).or_fail("set", "capabilities")
 }

@@ -50,7 +50,7 @@ pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
     separate(&first.given.process)?;
     let root = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "the root")?;
-    first.planned.attach(&root)?;
+    first.planned.attach(&root, &first.given.process.sandbox)?;
     let children = sys::watch_children().or_fail("watch", "children")?;
     let program = start(&first.given)?;
     attend(program, first.socket, &children)

@@ -18,9 +18,10 @@ use rustix::mount::{
 use rustix::process::fchdir;
 
 use crate::exec::failure::{Errno, Failure, OrFail};
+use crate::exec::sandbox::{Confinement, Sandbox};
 use crate::exec::{Access, Mount, Source, sys};
 
-use super::devices;
+use super::devices::{self, Nodes};
 use super::mountpoint::{Kind, Mountpoints};
 use super::outer::open_place;
 
@@ -46,6 +47,7 @@ const READ_ONLY_PROC: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 /// Everything to mount, in order.
 pub(super) struct Planned {
     items: Vec<Item>,
+    nodes: Nodes,
 }
 
 struct Item {
@@ -65,7 +67,8 @@ enum What {
 
 impl Planned {
     /// Clones what comes from the host, which is still in sight.
-    pub(super) fn open(mounts: Vec<Mount>) -> Result<Self, Failure> {
+    pub(super) fn open(mounts: Vec<Mount>, sandbox: &Sandbox) -> Result<Self, Failure> {
+        let mut nodes = Nodes::find(&sandbox.devices)?;
         let item = |target: String, what| Item { target, place: PathBuf::new(), what };
         let mut items = vec![
             item("/proc".to_owned(), What::Proc),
@@ -80,7 +83,10 @@ impl Planned {
             };
             items.push(item(mount.target, what));
         }
-        Ok(Self { items })
+        for (target, node) in nodes.elsewhere()? {
+            items.push(item(target, What::Detached(node, Kind::File)));
+        }
+        Ok(Self { items, nodes })
     }
 
     /// Finds or makes the mount points, but for those that lie in another mount.
@@ -98,8 +104,8 @@ impl Planned {
     }
 
     /// Mounts everything below `root`, which is also the working directory.
-    pub(super) fn attach(self, root: &OwnedFd) -> Result<(), Failure> {
-        let mut items = self.items;
+    pub(super) fn attach(self, root: &OwnedFd, sandbox: &Sandbox) -> Result<(), Failure> {
+        let (mut items, mut nodes) = (self.items, Some(self.nodes));
         materialise(root, &mut items)?;
         let (mut proc, mut sys, mut dev) = (None, None, None);
         for Item { target, place, what } in items {
@@ -107,17 +113,24 @@ impl Planned {
             match what {
                 What::Proc => proc = Some(mount_filesystem("proc", &[], quiet(), &place)?),
                 What::Sys => {
-                    let attributes = quiet() | MountAttrFlags::MOUNT_ATTR_RDONLY;
+                    let mut attributes = quiet();
+                    let usual = sandbox.confinement == Confinement::Usual;
+                    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, usual);
                     sys = Some(mount_filesystem("sysfs", &[], attributes, &place)?);
                 }
-                What::Dev => dev = Some(devices::mount(&place)?),
+                What::Dev => {
+                    let nodes = nodes.take().expect("because there is one /dev");
+                    dev = Some(devices::mount(root, &place, nodes, sandbox)?);
+                }
                 What::Tmpfs(size_bytes) => drop(mount_tmpfs(size_bytes, &place)?),
                 What::Detached(mount, _) => attach(&mount, &place, &target)?,
                 What::File { .. } => {}
             }
         }
         match (proc, sys, dev) {
-            (Some(proc), Some(sys), Some(dev)) => protect(&proc, &sys, &dev),
+            (Some(proc), Some(sys), Some(dev)) if sandbox.confinement == Confinement::Usual => {
+                protect(&proc, &sys, &dev)
+            }
             _ => Ok(()),
         }
     }
@@ -162,6 +175,10 @@ fn clone(path: &Path, access: Access) -> Result<What, Failure> {
     }
     let stat = rustix::fs::fstat(&mount).or_fail("stat", path)?;
     let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+    if is_directory {
+        // A program may make nodes there, but not use them: see `devices`.
+        sys::refuse_devices(mount.as_fd()).or_fail("refuse devices in", path)?;
+    }
     Ok(What::Detached(mount, if is_directory { Kind::Directory } else { Kind::File }))
 }
 

@@ -20,6 +20,7 @@ use rustix::thread::UnshareFlags;
 
 use crate::exec::failure::{Failure, OrFail};
 use crate::exec::plan::{self, Outcome, Plan};
+use crate::exec::sandbox::Confinement;
 use crate::exec::user::{self, Identity};
 use crate::exec::{Exit, hosts, sys};
 
@@ -68,9 +69,12 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .or_fail("make private", "/")?;
     let root = root::mount(&plan.process.root)?;
+    if plan.process.sandbox.confinement == Confinement::Usual {
+        sys::refuse_devices(root.as_fd()).or_fail("refuse devices in", "the root")?;
+    }
     let mut mounts = plan.process.mounts.clone();
     mounts.splice(0..0, hosts::mounts(&plan.process, &plan.resolver));
-    let mut planned = Planned::open(mounts)?;
+    let mut planned = Planned::open(mounts, &plan.process.sandbox)?;
     enter(&root)?;
 
     let Plan { process, descriptors, .. } = plan;

@@ -8,25 +8,25 @@ use rustix::process::{Gid, Uid, chdir, setsid, umask};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::exec::failure::{Errno, Failure, OrFail};
-use crate::exec::user::Identity;
-use crate::exec::{Process, descriptors, sys};
+use crate::exec::sandbox::Privileges;
+use crate::exec::{Process, sys};
 
 use super::first::Given;
-use super::{capabilities, seccomp};
+use super::{capabilities, limits, seccomp};
 
 /// Where programs are looked for if the image says nothing: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Becomes the program; returns only to say why not.
 pub(super) fn become_it(given: &Given) -> Failure {
-    let limited = given.descriptors.map_or(Ok(()), descriptors::restore);
-    match limited.and_then(|()| give_up(&given.process, &given.identity)) {
+    match give_up(given) {
         Ok(()) => execute(&given.process, &given.identity.home),
         Err(failure) => failure,
     }
 }
 
-fn give_up(process: &Process, identity: &Identity) -> Result<(), Failure> {
+fn give_up(Given { process, identity, descriptors }: &Given) -> Result<(), Failure> {
+    let sandbox = &process.sandbox;
     // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
     setsid().or_fail("start", "a session")?;
     let null =
@@ -37,14 +37,20 @@ fn give_up(process: &Process, identity: &Identity) -> Result<(), Failure> {
     umask(Mode::from_raw_mode(0o022));
     chdir(Path::new(if process.cwd.is_empty() { "/" } else { &process.cwd }))
         .or_fail("enter", &process.cwd)?;
-    capabilities::drop_bounding()?;
+    limits::set(&sandbox.ulimits, *descriptors)?;
+    capabilities::drop_bounding(sandbox.capabilities)?;
+    if sandbox.privileges == Privileges::Refused {
+        sys::refuse_privileges().or_fail("set", "no_new_privs")?;
+    }
     // While there still is CAP_SYS_ADMIN: without it the kernel wants no_new_privs, and sudo would break.
-    sys::load_seccomp(&seccomp::program()?).or_fail("load", "the seccomp filter")?;
+    if let Some(program) = seccomp::program(sandbox)? {
+        sys::load_seccomp(&program).or_fail("load", "the seccomp filter")?;
+    }
     let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
     set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     set_thread_res_gid(gid, gid, gid).or_fail("set", "the group")?;
-    capabilities::keep_defaults()?;
+    capabilities::keep(sandbox.capabilities)?;
     // For any other user than root this also clears what is left.
     set_thread_res_uid(uid, uid, uid).or_fail("set", "the user")
 }

@@ -15,7 +15,7 @@ use crate::context::{Directory, Ignore, Scratch, TreeError};
 use crate::definition::{Definition, Origin};
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
-use crate::export::files::{self, Files};
+use crate::export::files::{self, Files, Filesystem};
 use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
@@ -194,14 +194,16 @@ fn write(
     solved: &[Arc<Solved>],
     (request, created): (&Request, i64),
 ) -> Result<Vec<Exported>, ExportError> {
-    for files in &request.files {
-        for result in &plan.results {
-            let files = match plan.form {
-                ResultForm::Image => files.clone(),
-                ResultForm::Index => files.of(&result.config.platform())?,
-            };
-            files::write(workshop, &solved[result.vertex.0].layers, &files)?;
+    let filesystems = plan.results.iter().map(|result| {
+        let layers = solved[result.vertex.0].layers.as_slice();
+        match plan.form {
+            ResultForm::Image => Filesystem { folder: None, layers },
+            ResultForm::Index => Filesystem::of_platform(&result.config.platform(), layers),
         }
+    });
+    let filesystems: Vec<_> = filesystems.collect();
+    for files in &request.files {
+        files::write(workshop, &filesystems, files)?;
     }
     request.forms.iter().map(|form| export(workshop, plan, solved, created, form)).collect()
 }

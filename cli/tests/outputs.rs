@@ -59,6 +59,29 @@ fn the_files_alone_are_a_folder_or_a_tar() {
 }
 
 #[test]
+fn files_for_several_platforms_have_a_folder_each() {
+    let oxbox = Oxbox::new();
+    oxbox.dockerfile("FROM scratch\nARG TARGETARCH\nCOPY motd /a/$TARGETARCH\nCOPY motd /motd\n");
+    let platforms = "linux/amd64,linux/arm/v7";
+    let outputs = ["-o", "out", "-o", "type=tar,dest=out.tar"];
+    oxbox.ok([&["build", "--platform", platforms], &outputs[..], &["context"]].concat());
+    let names = [
+        "linux_amd64/",
+        "linux_amd64/a/",
+        "linux_amd64/a/amd64",
+        "linux_amd64/motd",
+        "linux_arm_v7/",
+        "linux_arm_v7/a/",
+        "linux_arm_v7/a/arm",
+        "linux_arm_v7/motd",
+    ];
+    assert_eq!(listing(&oxbox.path("out.tar")), names);
+    for name in names {
+        assert!(oxbox.path("out").join(name).exists(), "{name}");
+    }
+}
+
+#[test]
 fn archives_and_layouts_hold_the_same_image_as_the_store() {
     let oxbox = room();
     let digest = oxbox.ok(["build", "-t", "app:1", "context"]);

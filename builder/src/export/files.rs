@@ -2,15 +2,15 @@
 //!
 //! No image, no whiteouts, no compression: `-o type=tar` and `-o type=local`.
 
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use oxbox_layers::layer::Layer;
 use oxbox_layers::oci::Platform;
 use oxbox_layers::stack::{Flat, FlatError, Stack};
-use oxbox_layers::tar::{Reader, TarError, Writer};
+use oxbox_layers::tar::{Entry, Kind, Reader, TarError, Writer};
 use oxbox_layers::tree::apply::{Devices, Options, Ownership, Whiteouts};
-use oxbox_layers::tree::{ApplyError, Root, TreeError, Xattrs, apply};
+use oxbox_layers::tree::{ApplyError, ChangeSink, Root, TreeError, Xattrs, apply};
 
 use super::ExportError;
 use crate::solve::Workshop;
@@ -44,32 +44,36 @@ pub enum FilesError {
     Tar { source: TarError },
     #[error("cannot write the tar to standard output")]
     Stdout { source: io::Error },
-    #[error("files for several platforms do not fit into one tar")]
-    SeveralInTar,
 }
 
-impl Files {
-    /// Returns where files for one of several platforms go: a folder of their own, named as buildx names it.
-    ///
-    /// # Errors
-    ///
-    /// [`FilesError::SeveralInTar`].
-    pub fn of(&self, platform: &Platform) -> Result<Self, FilesError> {
-        match self {
-            Self::Folder(path) => Ok(Self::Folder(path.join(platform.to_string().replace('/', "_")))),
-            Self::Stdout | Self::Tar(_) => Err(FilesError::SeveralInTar),
-        }
+/// What layers make together.
+pub struct Filesystem<'a> {
+    /// Of several, in which folder it goes, named as buildx names it; one alone needs none.
+    pub folder: Option<String>,
+    /// The layers, bottom first.
+    pub layers: &'a [Layer],
+}
+
+impl<'a> Filesystem<'a> {
+    /// One of several.
+    pub fn of_platform(platform: &Platform, layers: &'a [Layer]) -> Self {
+        Self { folder: Some(platform.to_string().replace('/', "_")), layers }
+    }
+
+    fn top(&self, workshop: &Workshop<'_>) -> Result<Stack, ExportError> {
+        Ok(workshop.indexes.stack(self.layers, &*workshop.store)?)
     }
 }
 
 /// Writes the files that layers make together.
-pub fn write(workshop: &Workshop<'_>, layers: &[Layer], to: &Files) -> Result<(), ExportError> {
-    let top = workshop.indexes.stack(layers, &*workshop.store)?;
-    let bottom = workshop.indexes.stack(&[], &*workshop.store)?;
-    let flat = Flat::between(&bottom, &top);
-    let tar = |sink: &mut dyn Write| tar(workshop, &flat, layers, sink);
+pub fn write(workshop: &Workshop<'_>, all: &[Filesystem<'_>], to: &Files) -> Result<(), ExportError> {
+    let tar = |sink: &mut dyn Write| tar(workshop, all, sink);
     match to {
-        Files::Folder(path) => folder(path, &top, tar),
+        Files::Folder(path) => all.iter().try_for_each(|one| {
+            let alone = [Filesystem { folder: None, layers: one.layers }];
+            let path = one.folder.as_ref().map_or_else(|| path.clone(), |name| path.join(name));
+            folder(&path, &one.top(workshop)?, |sink| self::tar(workshop, &alone, sink))
+        }),
         Files::Stdout => {
             let mut sink = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
             tar(&mut sink)?;
@@ -79,20 +83,44 @@ pub fn write(workshop: &Workshop<'_>, layers: &[Layer], to: &Files) -> Result<()
     }
 }
 
-fn tar(
-    workshop: &Workshop<'_>,
-    flat: &Flat,
-    layers: &[Layer],
-    sink: &mut dyn Write,
-) -> Result<(), ExportError> {
+fn tar(workshop: &Workshop<'_>, all: &[Filesystem<'_>], sink: &mut dyn Write) -> Result<(), ExportError> {
     let failed = |source| FilesError::Tar { source };
     let mut writer = Writer::new(sink);
-    flat.emit(&*workshop.store, layers, &workshop.spool, &mut writer).map_err(|error| match error {
-        FlatError::Content(source) => ExportError::Content { source },
-        FlatError::Sink(source) => failed(source).into(),
-    })?;
+    for one in all {
+        let bottom = workshop.indexes.stack(&[], &*workshop.store)?;
+        let flat = Flat::between(&bottom, &one.top(workshop)?);
+        let mut sink = Beneath { folder: one.folder.as_deref().map(str::as_bytes), writer: &mut writer };
+        if let Some(folder) = sink.folder {
+            let entry = Entry { mtime: workshop.epoch, ..Entry::new(folder, Kind::Directory, 0o755) };
+            sink.writer.append(&entry, &mut io::empty()).map_err(failed)?;
+        }
+        flat.emit(&*workshop.store, one.layers, &workshop.spool, &mut sink).map_err(|error| match error {
+            FlatError::Content(source) => ExportError::Content { source },
+            FlatError::Sink(source) => failed(source).into(),
+        })?;
+    }
     writer.finish().map_err(failed)?;
     Ok(())
+}
+
+/// Puts entries into a folder of the tar.
+struct Beneath<'a, 'w> {
+    folder: Option<&'a [u8]>,
+    writer: &'a mut Writer<&'w mut dyn Write>,
+}
+
+impl ChangeSink for Beneath<'_, '_> {
+    type Error = TarError;
+
+    fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), TarError> {
+        let Some(folder) = self.folder else { return self.writer.append(entry, content) };
+        let beneath = |path: &[u8]| [folder, b"/", path].concat();
+        let mut entry = Entry { path: beneath(&entry.path), ..entry.clone() };
+        if let Kind::Hardlink { target } = &mut entry.kind {
+            *target = beneath(target);
+        }
+        self.writer.append(&entry, content)
+    }
 }
 
 /// Writes a file beside its place and moves it there once it is whole.

@@ -1,7 +1,7 @@
 //! The state that all projects share: an `OXBOX_ROOT` with the base images, and the containers' storage.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::containers::Containers;
 use crate::image::Image;
 use crate::support::Oxbox;
+use crate::support::bases::{Bases, repository};
 
 /// Variables that say how to reach the world: a build knows them without ARG.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
@@ -22,42 +23,14 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    /// Opens the shared state. Whoever comes first makes the base images, and the others wait.
+    /// Opens the shared state.
     pub(crate) fn open() -> Self {
-        let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("projects");
-        fs::create_dir_all(&shared).unwrap();
-        let oxbox = Oxbox::new();
-        let (containers, state) = (Containers::at(&shared.join("containers")), shared.join("state"));
-        let workshop = Self { oxbox, containers, state };
-        let lock = File::create(shared.join("lock")).unwrap();
-        lock.lock().unwrap();
-        workshop.make_bases(&shared);
+        let bases = Bases::open();
+        let containers = Containers::at(&bases.shared.join("containers"));
+        let workshop = Self { oxbox: Oxbox::new(), containers, state: bases.state.clone() };
         // What earlier runs built is of no use: projects are built anew.
         workshop.ok(["prune"]);
         workshop
-    }
-
-    /// Makes the base images, unless they are of the same recipe.
-    fn make_bases(&self, shared: &Path) {
-        let recipe = [repository("scripts/bases"), projects().join("bases/Dockerfile")]
-            .map(|file| fs::read_to_string(file).unwrap())
-            .concat();
-        let made = shared.join("made-by");
-        if fs::read_to_string(&made).is_ok_and(|made| made == recipe) {
-            return;
-        }
-        let folder = std::env::var_os("OXBOX_DEMO_BASES").map_or(shared.join("bases"), PathBuf::from);
-        for which in ["busybox", "debian", "languages"] {
-            let mut command = Command::new(repository("scripts/bases"));
-            command.arg(env!("CARGO_BIN_EXE_oxbox")).arg(which).env("OXBOX_ROOT", &self.state);
-            match which {
-                "debian" => command.arg(&folder),
-                _ => command.arg(self.oxbox.path("bases")),
-            };
-            let output = command.output().unwrap();
-            assert!(output.status.success(), "{which}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        fs::write(&made, recipe).unwrap();
     }
 
     /// Builds a project, twice: from nothing, and again with all that the first build left.
@@ -148,10 +121,6 @@ pub(crate) fn tag(name: &str) -> String {
 /// The folder of all projects.
 pub(crate) fn projects() -> PathBuf {
     repository("testdata/projects")
-}
-
-fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
 fn given(name: &str) -> Option<String> {

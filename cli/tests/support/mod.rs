@@ -4,12 +4,14 @@
 //! Oxbox::new()              a temporary OXBOX_ROOT and HOME         .run([…]) ─▶ Ran { code, stdout, stderr }
 //! image::Picture::of(…)     layers and a config, made by hand       .store(&layout) ─▶ descriptor
 //! .serve()                  `oxbox serve` on a free port, until dropped
+//! bases::Bases::open()     images from Debian's packages
 //! disk::Disk::mount(…)      a small filesystem, to be filled
 //! terminal::Terminal        a terminal that it draws on
 //! ```
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+pub(crate) mod bases;
 pub(crate) mod disk;
 pub(crate) mod image;
 pub(crate) mod server;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod random;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;

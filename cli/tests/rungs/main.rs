@@ -1,0 +1,55 @@
+//! One suite of Dockerfiles on every rung of the executor's ladder: the same images, byte for byte.
+//!
+//! ```text
+//! testdata/rungs/<case>   contexts whose RUNs check what they find
+//! ladder                  the rungs, and how a binary is started on each
+//! ```
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod ladder;
+#[path = "../support/mod.rs"]
+mod support;
+
+use ladder::{Place, Rung};
+
+/// What cannot be the same on a rung, and why.
+const EXCEPTIONS: &[(&str, Rung, &str)] = &[];
+
+/// Builds a case on every rung, and compares with the first.
+fn alike(case: &str) {
+    let images = |rung: Rung| -> Vec<String> {
+        let place = Place::of(rung);
+        let rounds: &[&str] = if case == "caches" { &["ROUND=1", "ROUND=2"] } else { &["ROUND=1"] };
+        rounds.iter().map(|round| place.build(case, &["--build-arg", round])).collect()
+    };
+    let expected = images(Rung::Root);
+    for rung in Rung::OTHERS {
+        match EXCEPTIONS.iter().find(|(name, on, _)| (*name, *on) == (case, rung)) {
+            Some((.., reason)) => eprintln!("{case} is not compared on {rung:?}: {reason}"),
+            None => assert_eq!(images(rung), expected, "{case} on {rung:?}"),
+        }
+    }
+}
+
+macro_rules! cases {
+    ($($name:ident)*) => {
+        $(#[test] fn $name() { alike(stringify!($name)); })*
+
+        #[test]
+        fn every_case_has_a_test() {
+            let folder = support::bases::repository("testdata/rungs");
+            let folders = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+            let folders = folders.filter(|entry| entry.file_type().unwrap().is_dir());
+            let mut names: Vec<_> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
+            names.sort();
+            let mut tested = vec![$(stringify!($name)),*];
+            tested.sort_unstable();
+            assert_eq!(names, tested);
+        }
+    };
+}
+
+cases! {
+    apt attributes capabilities deletions devices dpkg groups hardlinks names network opaque owners
+    renames setuid signals special symlinks times users
+}

@@ -20,8 +20,11 @@ use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
 use crate::lazy::Lazy;
+use crate::lent::{Agents, Secrets};
 use crate::lint::{self, Checked, Rule};
+use crate::mounts::{Mounts, MountsError};
 use crate::op::git::Repositories;
+use crate::op::run::Copies;
 use crate::plan::graph::{Op, Security};
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
@@ -62,6 +65,10 @@ pub struct Request {
     pub forms: Vec<Form>,
     /// Where the result's files go, if anywhere.
     pub files: Vec<Files>,
+    /// Secrets for RUN and for what comes from elsewhere.
+    pub secrets: Secrets,
+    /// SSH agents for RUN.
+    pub agents: Agents,
     /// What becomes of times.
     pub times: Times,
     /// Whether the cache answers.
@@ -122,6 +129,8 @@ pub enum BuildError {
     Locks(#[from] LockError),
     #[error("the build was interrupted")]
     Interrupted,
+    #[error(transparent)]
+    Mounts(#[from] MountsError),
     /// A RUN asks for what nothing here does; nothing was made.
     #[error("{file}:{line}: RUN {flag} cannot be run yet")]
     NotYet { file: String, line: usize, flag: &'static str },
@@ -212,7 +221,6 @@ fn write(
 fn check_runs(graph: &Graph, file: &Path) -> Result<(), BuildError> {
     for vertex in &graph.vertices {
         let flag = match &vertex.op {
-            Op::Run(run) if !run.mounts.is_empty() => "--mount",
             Op::Run(run) if run.security == Security::Insecure => "--security=insecure",
             _ => continue,
         };
@@ -346,6 +354,10 @@ fn workshop<'a>(
         indexes: Indexes::open(&state.join("indexes"))?,
         snapshots: Box::new(snapshots),
         stood_on: HashSet::new(),
+        mounts: cache_mounts(state)?,
+        copies: Copies::new(state),
+        secrets: request.secrets.clone(),
+        agents: request.agents.clone(),
         contexts,
         fetch,
         repositories: Repositories::new(state, interrupt),
@@ -359,6 +371,13 @@ fn workshop<'a>(
         interrupt: interrupt.clone(),
         progress,
     })
+}
+
+/// Returns the cache mounts of a state, without what killed processes left unfinished.
+fn cache_mounts(state: &Path) -> Result<Mounts, MountsError> {
+    let mounts = Mounts::new(state);
+    mounts.sweep()?;
+    Ok(mounts)
 }
 
 /// Opens the cache. One that cannot be opened is done without, unless there is no room for anything at all.

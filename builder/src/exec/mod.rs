@@ -42,6 +42,8 @@ pub use output::MAX_LINE_BYTES;
 pub use run::{ExecError, run};
 pub use sandbox::Sandbox;
 
+use crate::lent::Secret;
+
 /// A program and all that it is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -51,6 +53,8 @@ pub struct Process {
     pub args: Vec<String>,
     /// `NAME=value`; nothing of the builder's own environment is added, only `HOME` if it lacks.
     pub env: Vec<String>,
+    /// Variables that nobody else may see; they take the place of those in `env`.
+    pub secrets: Vec<SecretVariable>,
     /// Where it starts; made, owned by the user, if the image lacks it.
     pub cwd: String,
     /// `name|uid[:group|gid]`, looked up in the image's own files; empty for root.
@@ -120,7 +124,16 @@ pub enum Source {
         /// Whether the program may write there.
         access: Access,
     },
-    /// An empty directory in memory.
+    /// Something of a root that is made for this mount alone.
+    Tree {
+        /// The root; what is written there is its upper directory's.
+        root: Root,
+        /// Path in it, relative; symbolic links are followed inside that root. Empty for all of it.
+        path: String,
+        /// Whether the program may write there.
+        access: Access,
+    },
+    /// An empty directory in memory, of the mode that the image's own directory has there, else 1777.
     Tmpfs {
         /// The most it may hold; without, half of the memory.
         size_bytes: Option<u64>,
@@ -132,6 +145,30 @@ pub enum Source {
         /// Permission bits.
         mode: u32,
     },
+    /// A file in memory that exists only for this run, nobody may write to, and no message shows.
+    Secret(SecretFile),
+}
+
+/// A secret as a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFile {
+    /// What is read from it.
+    pub content: Secret,
+    /// Permission bits.
+    pub mode: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+/// A secret as a variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretVariable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Secret,
 }
 
 /// Whether a program may write to a mount.

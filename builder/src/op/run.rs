@@ -10,6 +10,11 @@
 //! so by [SOURCE_DATE_EPOCH](https://reproducible-builds.org/specs/source-date-epoch/), as some write down times
 //! of files: Python's compiled modules name the time of their source, and would be taken for stale.
 
+mod agent;
+mod copies;
+mod files;
+mod mounts;
+
 use std::io::{self, Read};
 
 use oxbox_layers::layer::{Layer, LayerError, LayerWriter, Written};
@@ -18,14 +23,63 @@ use oxbox_layers::store::BlobStore;
 use oxbox_layers::tar::{Entry, whiteout};
 use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
 
+use self::mounts::Prepared;
 use crate::exec::{self, ExecError, Exit, Interrupt, Process, Sandbox, Source};
+use crate::mounts::MountsError;
 use crate::plan::graph::{Mount, Network, Run};
 use crate::snapshot::{Active, Known, SnapshotError, Snapshotter};
 use crate::solve::{Key, KeyHasher};
 
+pub use copies::{Copies, CopiesError};
+pub use files::FilesError;
+pub use mounts::{Backing, Material, wanted};
+
 /// Why a RUN fails.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// An SSH agent cannot be forwarded.
+    #[error("cannot forward the ssh agent {id:?}")]
+    Agent {
+        /// Its id.
+        id: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Another RUN has a locked cache mount: nothing was run, and it is to be tried again.
+    #[error("a cache mount is in use")]
+    Busy,
+    /// A cache mount cannot be had.
+    #[error(transparent)]
+    Cache {
+        /// Why not.
+        source: MountsError,
+    },
+    /// A new cache mount cannot be filled with a file.
+    #[error("a cache mount cannot begin as {path:?}, which is no directory")]
+    CacheOfFile {
+        /// The source.
+        path: String,
+    },
+    /// Files of a context cannot be mounted.
+    #[error("cannot mount files of a context")]
+    Copies {
+        /// Why not.
+        #[source]
+        source: CopiesError,
+    },
+    /// An SSH agent is required and was not given.
+    #[error("ssh agent {id:?} is required, and was not given")]
+    NoAgent {
+        /// Its id.
+        id: String,
+    },
+    /// A secret is required and was not given.
+    #[error("secret {id:?} is required, and was not given")]
+    NoSecret {
+        /// Its id.
+        id: String,
+    },
     /// The command could not be run.
     #[error("cannot run {command}")]
     Exec {
@@ -62,11 +116,21 @@ pub enum RunError {
     Tree(#[from] TreeError),
 }
 
+impl From<CopiesError> for RunError {
+    fn from(source: CopiesError) -> Self {
+        Self::Copies { source }
+    }
+}
+
 impl RunError {
     /// Returns what a reader may do about it, if there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Exec { source, .. } => source.hint(),
+            Self::NoAgent { .. } => Some("give it with --ssh ID, or --ssh ID=SOCKET"),
+            Self::NoSecret { .. } => {
+                Some("give it with --secret id=ID,src=FILE or --secret id=ID,env=VARIABLE")
+            }
             _ => None,
         }
     }
@@ -89,8 +153,8 @@ pub fn key(run: &Run, below: Option<ChainId>, bound: &[Key], epoch: i64) -> Key 
     hasher.finish()
 }
 
-/// Adds what a RUN does to a key: all but its inputs, and but what must not decide about the cache.
-/// Secrets, SSH agents, memory and the names of cache mounts are among the latter.
+/// Adds what a RUN does to a key: all but its inputs, and but what must not decide about the cache. Contents
+/// of secrets, what agents know, and the names of cache mounts are among the latter.
 pub fn fields(run: &Run, hasher: &mut KeyHasher) {
     let network = match run.network {
         Network::Host => "host",
@@ -113,7 +177,10 @@ pub fn fields(run: &Run, hasher: &mut KeyHasher) {
                 hasher.field("bind", target).field("read-only", read_only.to_string());
             }
             Mount::Cache { target, .. } => _ = hasher.field("cache", target),
-            Mount::Secret { .. } | Mount::Ssh { .. } | Mount::Tmpfs { .. } => {}
+            // What is asked for, and nothing of what is given.
+            Mount::Secret { .. } | Mount::Ssh { .. } | Mount::Tmpfs { .. } => {
+                hasher.field("mount", format!("{mount:?}"));
+            }
         }
     }
 }
@@ -135,6 +202,8 @@ pub struct Room<'a> {
     pub snapshots: &'a dyn Snapshotter,
     /// Tells what was noted of a layer that was written here.
     pub known: &'a dyn Fn(&Layer) -> Option<Known<'a>>,
+    /// What its mounts are made of.
+    pub backing: Backing<'a>,
     /// Ends the command when the build is given up.
     pub interrupt: &'a Interrupt,
     /// No file of the layer is later.
@@ -151,8 +220,10 @@ pub fn make(
     mut writer: LayerWriter,
 ) -> Result<Written, RunError> {
     let snapshot = |source| RunError::Snapshot { source };
+    // First of all: who must wait for a cache shall not have unpacked anything.
+    let prepared = mounts::prepare(run, room)?;
     let active = stand_on(below, room).map_err(snapshot)?;
-    execute(run, &active, room)?;
+    execute(run, &active, prepared, room)?;
     write_changes(&active, room, &mut writer)?;
     let written = writer.finish_noted().map_err(|source| RunError::Layer { source })?;
     room.snapshots.commit(active, &written.layer.diff_id).map_err(snapshot)?;
@@ -178,8 +249,9 @@ fn stand_on(below: &[Layer], room: &Room<'_>) -> Result<Active, SnapshotError> {
     room.snapshots.prepare(&chain)
 }
 
-fn execute(run: &Run, active: &Active, room: &mut Room<'_>) -> Result<(), RunError> {
-    let process = process(run, active, room.epoch);
+/// Runs the command; afterwards others may have its cache mounts.
+fn execute(run: &Run, active: &Active, mut prepared: Prepared, room: &mut Room<'_>) -> Result<(), RunError> {
+    let process = process(run, active, &mut prepared, room.epoch);
     let exit = exec::run(&process, room.interrupt, &mut |_stream, line| (room.output)(line))
         .map_err(|source| RunError::Exec { command: command(run), source })?;
     match exit {
@@ -188,7 +260,7 @@ fn execute(run: &Run, active: &Active, room: &mut Room<'_>) -> Result<(), RunErr
     }
 }
 
-fn process(run: &Run, active: &Active, epoch: i64) -> Process {
+fn process(run: &Run, active: &Active, prepared: &mut Prepared, epoch: i64) -> Process {
     let mut env = run.env.clone();
     env.extend(told_epoch(run, epoch));
     let files = run.files.iter().map(|file| exec::Mount {
@@ -199,6 +271,7 @@ fn process(run: &Run, active: &Active, epoch: i64) -> Process {
         root: active.root().clone(),
         args: run.args.clone(),
         env,
+        secrets: std::mem::take(&mut prepared.secrets),
         cwd: run.cwd.clone(),
         user: run.user.clone(),
         // BuildKit's name for the sandbox, so that what a build writes of its host is the same everywhere.
@@ -208,7 +281,7 @@ fn process(run: &Run, active: &Active, epoch: i64) -> Process {
             Network::None => exec::Network::None,
         },
         hosts: Vec::new(),
-        mounts: files.collect(),
+        mounts: files.chain(std::mem::take(&mut prepared.mounts)).collect(),
         sandbox: Sandbox::default(),
     }
 }

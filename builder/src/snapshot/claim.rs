@@ -57,7 +57,7 @@ impl Claim {
     }
 
     /// Renames it to `place`; `false` if something is there already, and then it is dropped.
-    pub(super) fn publish(mut self, place: &Path) -> Result<bool, SnapshotError> {
+    pub(crate) fn publish(mut self, place: &Path) -> Result<bool, SnapshotError> {
         match fs::rename(&self.path, place) {
             Ok(()) => {
                 self.published = true;

@@ -18,6 +18,7 @@ use super::schedule::{self, Cancel, Inputs, Step, Stopped, Work};
 use super::settled;
 use super::solver::{SolveError, Solved, Workshop, then};
 use super::{Key, KeyHasher};
+use crate::mounts::Wanted;
 use crate::plan::graph::{Graph, Op, Vertex, VertexId};
 use crate::progress::Event;
 
@@ -96,6 +97,8 @@ pub(super) struct Solver<'a> {
     made_now: Mutex<HashSet<Key>>,
     /// Vertices that somebody else is making, and under which key.
     waiting: Mutex<HashMap<usize, Key>>,
+    /// RUNs whose cache mounts others had, and which those are.
+    pub(super) put_off: Mutex<HashMap<usize, Vec<Wanted>>>,
     pub(super) ledger: Ledger<'a>,
     /// Inputs that were taken for something without being made.
     assumed: Mutex<Vec<(usize, Option<ChainId>)>>,
@@ -167,6 +170,7 @@ impl<'a> Solver<'a> {
             defined: Mutex::default(),
             made_now: Mutex::new(made_now),
             waiting: Mutex::default(),
+            put_off: Mutex::default(),
             ledger: Ledger::new(&workshop.cache, asked.graph, &asked.places, workshop.now),
             assumed: Mutex::default(),
         }
@@ -439,6 +443,9 @@ impl Work for Solver<'_> {
     fn make(&self, at: usize, inputs: &[Option<Arc<Solved>>]) -> Result<Step<Solved>, SolveError> {
         if self.workshop.interrupt.is_sent() {
             return Err(SolveError::Interrupted);
+        }
+        if self.is_put_off(at)? {
+            return Ok(Step::Later);
         }
         let began = Instant::now();
         let (id, vertex) = (VertexId(at), &self.graph.vertices[at]);

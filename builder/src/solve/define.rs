@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::gather::{Choice, Gathered, Reader, Remembered};
 use super::solver::{SolveError, Workshop};
 use super::{Key, KeyHasher};
+use crate::context::tree::{self, Last};
 use crate::context::{FileTree, Ignore, Look};
 use crate::op::copy::{CopyError, SelectError, Selected};
 use crate::op::run;
@@ -99,10 +100,26 @@ impl Workshop<'_> {
         Ok(Defined { key: hasher.finish(), readings: Arc::new(readings), read })
     }
 
-    /// Reads all of a tree below a path, for a mount.
+    /// Reads all of a tree below a path, for a mount. Links that the path leads through are followed.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectError::Missing`] if nothing is there.
     pub(super) fn gather(&self, tree: &dyn FileTree, path: &str) -> Result<Gathered, SolveError> {
-        let choice = Choice::Paths(vec![Selected { name: Vec::new(), path: path.as_bytes().to_vec() }]);
+        let choice = Choice::Paths(vec![self.found(tree, path)?]);
         Ok(Gathered::of(tree, &choice, &self.reader(&Ignore::default()))?)
+    }
+
+    /// Returns where the path of a mount leads.
+    pub(super) fn found(&self, tree: &dyn FileTree, path: &str) -> Result<Selected, SolveError> {
+        let found = tree::resolve(tree, path.as_bytes(), Last::Follow).map_err(CopyError::Tree)?;
+        match tree.node(&found).map_err(CopyError::Tree)? {
+            Some(_) => Ok(Selected { name: Vec::new(), path: found }),
+            None => {
+                let error = SelectError::Missing { pattern: path.to_owned(), path: found };
+                Err(CopyError::Select(error).into())
+            }
+        }
     }
 
     fn reader<'r>(&'r self, exclude: &'r Ignore) -> Reader<'r> {
@@ -127,12 +144,16 @@ impl Workshop<'_> {
 
     fn read_path(&self, name: &Option<String>, path: &str) -> Result<Reading, SolveError> {
         let look = self.context(name)?;
-        if look.node(path.as_bytes()).map_err(CopyError::Tree)?.is_none() {
-            let error = SelectError::Missing { pattern: path.to_owned(), path: path.into() };
-            return Err(CopyError::Select(error).into());
-        }
-        let choice = Choice::Paths(vec![Selected { name: Vec::new(), path: path.into() }]);
-        let gathered = Arc::new(self.gather(&*look, path)?);
+        let found = self.found(&*look, path).map_err(|error| match error {
+            SolveError::Copy(CopyError::Select(SelectError::Missing { pattern, path }))
+                if look.hides(&path) =>
+            {
+                CopyError::Ignored { pattern }.into()
+            }
+            error => error,
+        })?;
+        let choice = Choice::Paths(vec![found]);
+        let gathered = Arc::new(Gathered::of(&*look, &choice, &self.reader(&Ignore::default()))?);
         Ok(Reading { look, choice, gathered })
     }
 }

@@ -15,7 +15,7 @@ use oxbox_layers::layer::{Layer, LayerWriter, Written};
 
 use super::answer::Solver;
 use super::cache::{Derivation, Seen};
-use super::define::{Reading, bound, exclude};
+use super::define::{Reading, exclude};
 use super::explain::ledger::{Circumstance, Input as Seeming};
 use super::gather::Choice;
 use super::lock::Held;
@@ -25,15 +25,14 @@ use super::{Key, KeyHasher};
 use crate::context::{FileTree, Scratch};
 use crate::op::archive::{self, Archive, ArchiveError};
 use crate::op::copy::{self, CopyError, Dates, Input, Owner, Planned, Rules, Selected};
-use crate::op::run;
-use crate::plan::graph::{self, MountTree, Op, Source, Unpack, Vertex, VertexId, Workdir};
+use crate::plan::graph::{self, Op, Source, Unpack, Vertex, VertexId, Workdir};
 use crate::progress::Event;
 
 /// One vertex being found or made.
 pub(super) struct Job<'a> {
-    solver: &'a Solver<'a>,
+    pub(super) solver: &'a Solver<'a>,
     pub(super) workshop: &'a Workshop<'a>,
-    id: VertexId,
+    pub(super) id: VertexId,
     vertex: &'a Vertex,
     /// Whether nothing had to be done so far.
     pub(super) cached: bool,
@@ -289,7 +288,7 @@ impl<'a> Job<'a> {
     }
 
     /// Returns what the vertex reads of contexts as they are now.
-    fn readings(&mut self) -> Result<Arc<Vec<Reading>>, SolveError> {
+    pub(super) fn readings(&mut self) -> Result<Arc<Vec<Reading>>, SolveError> {
         let defined = self.solver.defined(self.id)?;
         self.definition = Some(defined.key);
         Ok(defined.readings)
@@ -371,52 +370,6 @@ impl<'a> Job<'a> {
             planned.write(&mut writer, Dates::of_epoch(epoch, now), interrupt)?;
             Ok(writer.finish_noted()?)
         })
-    }
-
-    fn run(&mut self, run: &graph::Run, inputs: &[Arc<Solved>]) -> Result<Step<Solved>, SolveError> {
-        let (workshop, vertex, below) = (self.workshop, self.id, &inputs[0]);
-        let bound = self.bound(run, &inputs[1..])?;
-        let key = run::key(run, below.chain_id, &bound, workshop.epoch);
-        self.found_or_made(key, below, |writer| {
-            let mut output = |line: &[u8]| workshop.progress.event(Event::Output { vertex, line });
-            let mut room = run::Room {
-                store: &*workshop.store,
-                snapshots: &*workshop.snapshots,
-                known: &|layer| workshop.known(layer),
-                interrupt: &workshop.interrupt,
-                epoch: workshop.epoch,
-                output: &mut output,
-            };
-            Ok(run::make(run, &below.layers, &mut room, writer)?)
-        })
-    }
-
-    /// Returns a key of the files of each mount whose files decide about the result.
-    fn bound(&mut self, run: &graph::Run, others: &[Arc<Solved>]) -> Result<Vec<Key>, SolveError> {
-        if run.mounts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let named: Vec<VertexId> = run.mounts.iter().filter_map(graph::Mount::vertex).collect();
-        let readings = self.readings()?;
-        let mut readings = readings.iter();
-        let mut keys = Vec::new();
-        for files in bound(run) {
-            let mut hasher = KeyHasher::new("mounted");
-            match &files.tree {
-                MountTree::Nothing => {}
-                MountTree::Context(_) => {
-                    let reading = readings.next().expect("because every mount of a context was read");
-                    reading.gathered.hash(&mut hasher);
-                }
-                MountTree::Vertex(vertex) => {
-                    let place = named.iter().position(|named| named == vertex);
-                    let other = &others[place.expect("because every mounted vertex is among the inputs")];
-                    self.workshop.gather(&self.workshop.tree(other)?, &files.path)?.hash(&mut hasher);
-                }
-            }
-            keys.push(hasher.finish());
-        }
-        Ok(keys)
     }
 
     /// Returns what the key led to before, or makes it and remembers.

@@ -13,7 +13,8 @@
 //! | `solver` | all that a solver works with, and what comes out |
 //! | `answer` | both halves of the drawing, for every vertex of a graph |
 //! | `define`, `gather` | definition keys, and what steps read of contexts |
-//! | `job` | one COPY, ADD, RUN or WORKDIR: its content key, and how its layer is made |
+//! | `job` | one COPY, ADD or WORKDIR: its content key, and how its layer is made |
+//! | `mounted` | RUN: what its mounts are made of |
 //! | `key` | keys |
 //! | `lock` | one maker for each key, over all processes |
 //! | `reuse` | what must be made again because somebody says so |
@@ -58,6 +59,7 @@ pub mod indexes;
 mod job;
 pub mod key;
 pub mod lock;
+mod mounted;
 mod reuse;
 pub mod schedule;
 mod settled;

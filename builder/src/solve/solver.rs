@@ -17,10 +17,12 @@ use super::{Cache, CacheError, Indexes, IndexesError, Locks, Reuse};
 use crate::context::{Directory, LayerTree, Look};
 use crate::exec::Interrupt;
 use crate::fetch::Fetch;
+use crate::lent::{Agents, Secrets};
+use crate::mounts::Mounts;
 use crate::op::copy::{CopyError, Names, Owner};
 use crate::op::git::{GitError, Repositories};
 use crate::op::http::HttpError;
-use crate::op::run::RunError;
+use crate::op::run::{Copies, RunError};
 use crate::plan::graph::{self, VertexId};
 use crate::progress::Progress;
 use crate::snapshot::{Known, Snapshotter};
@@ -40,6 +42,14 @@ pub struct Workshop<'a> {
     pub snapshots: Box<dyn Snapshotter>,
     /// Vertices whose layers are unpacked while they are written.
     pub stood_on: HashSet<VertexId>,
+    /// Directories that RUNs see and builds outlive.
+    pub mounts: Mounts,
+    /// What RUNs see of contexts.
+    pub copies: Copies,
+    /// Secrets that were given for it.
+    pub secrets: Secrets,
+    /// SSH agents that were given for it.
+    pub agents: Agents,
     /// Contexts by name; the main one has none.
     pub contexts: BTreeMap<Option<String>, Arc<Directory>>,
     /// What brings files from elsewhere.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use oxbox_builder::build::Times;
 use oxbox_builder::exec::Interrupt;
 use oxbox_builder::export::form::Form;
+use oxbox_builder::lent::{Agents, Secrets};
 use oxbox_builder::plan::Options;
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::solve::Reuse;
@@ -146,6 +147,8 @@ impl Room {
             names: vec![name.parse::<Reference>().unwrap().or_latest()],
             forms: vec![Form::plain(Compression::default())],
             files: Vec::new(),
+            secrets: Secrets::default(),
+            agents: Agents::default(),
             times: Times::Cut(DEFAULT_EPOCH),
             reuse: Reuse::Allowed,
             jobs: NonZero::new(2).unwrap(),

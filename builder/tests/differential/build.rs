@@ -60,6 +60,8 @@ impl Base {
 
     pub(crate) fn build_here(&self, room: &Path) -> Outcome {
         let request = Request {
+            secrets: Default::default(),
+            agents: Default::default(),
             state: self.folder.join("state"),
             store: Arc::clone(&self.store),
             context: room.join("context"),

@@ -13,6 +13,7 @@ mod contained;
 mod crash;
 mod given;
 mod layers;
+mod mounts;
 mod probe;
 mod room;
 mod semantics;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         contained::tests(),
         streams::tests(),
         layers::tests(),
+        mounts::tests(),
         semantics::tests(),
         crash::tests(),
     ];

@@ -1,5 +1,6 @@
 //! A program inside a sandbox that tries what no busybox applet does.
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitCode};
 
@@ -14,6 +15,7 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
         Some("refused") => refused(),
         Some("sockets") => sockets(),
         Some("overwrite") => overwrite(),
+        Some("agent") => agent(),
         other => panic!("no such probe: {other:?}"),
     }
     ExitCode::SUCCESS
@@ -49,6 +51,19 @@ fn sockets() {
     tell("inet", socket(AddressFamily::INET, SocketType::DGRAM, None));
     tell("unix", UnixStream::pair().map_err(|error| Errno::from_io_error(&error).unwrap()));
     tell("vsock", socket(AddressFamily::VSOCK, SocketType::STREAM, None));
+}
+
+/// Asks the agent for its keys, and for something that it may not be asked for.
+fn agent() {
+    let mut stream = UnixStream::connect(std::env::var("SSH_AUTH_SOCK").unwrap()).unwrap();
+    for kind in [11, 19] {
+        stream.write_all(&[0, 0, 0, 1, kind]).unwrap();
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut answer).unwrap();
+        println!("{kind}: {answer:?}");
+    }
 }
 
 fn overwrite() {

@@ -99,6 +99,7 @@ pub(crate) fn process(room: &Path, args: &[&str]) -> Process {
         }),
         args: args.iter().map(|&arg| arg.to_owned()).collect(),
         env: vec!["PATH=/bin".to_owned()],
+        secrets: Vec::new(),
         cwd: "/".to_owned(),
         user: String::new(),
         hostname: "sandbox".to_owned(),

@@ -34,7 +34,7 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
 }
 
 /// A room whose `localhost/base` is busybox with a folder `/d` and a file in it.
-fn busybox() -> Room {
+pub(crate) fn busybox() -> Room {
     let room = Room::new();
     let base = room.at("base");
     std::fs::create_dir(&base).unwrap();

@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex};
 
 use oxbox_builder::context::{Directory, Ignore};
 use oxbox_builder::exec::Interrupt;
+use oxbox_builder::lent::{Agents, Secrets};
+use oxbox_builder::mounts::Mounts;
 use oxbox_builder::op::git::Repositories;
+use oxbox_builder::op::run::Copies;
 use oxbox_builder::plan::graph::{Graph, Op, Vertex, VertexId};
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::snapshot::Overlay;
@@ -148,6 +151,10 @@ impl Room {
             indexes: Indexes::open(&state.join("indexes")).unwrap(),
             snapshots: Box::new(Overlay::open(&state).unwrap()),
             stood_on: HashSet::new(),
+            mounts: Mounts::new(&state),
+            copies: Copies::new(&state),
+            secrets: Secrets::default(),
+            agents: Agents::default(),
             contexts: BTreeMap::from([(Some("named".to_owned()), Arc::new(named))]),
             fetch: server,
             repositories: Repositories::new(&state, interrupt),

@@ -14,7 +14,9 @@ use oxbox_copy::location::{Location, LocationError};
 use oxbox_registry::StartError;
 
 use super::chain::links;
-use crate::command::{DeleteError, OptionError, PlaceError, TagsError, ValidateError, WhyError};
+use crate::command::{
+    AgentError, DeleteError, OptionError, PlaceError, SecretError, TagsError, ValidateError, WhyError,
+};
 use crate::interrupt::{INTERRUPTED, Interrupted};
 use crate::local::LocalError;
 use crate::settings::{NoHome, NoTerminal};
@@ -42,6 +44,8 @@ fn is_misunderstood(error: &(dyn Error + 'static)) -> bool {
         || error.is::<OptionError>()
         || error.is::<NoTerminal>()
         || error.is::<PlaceError>()
+        || error.is::<AgentError>()
+        || error.is::<SecretError>()
         || matches!(error.downcast_ref(), Some(BuildError::Dockerfile { .. }))
         || matches!(error.downcast_ref(), Some(LocalError::Name { .. } | LocalError::DigestInName { .. }))
         || matches!(error.downcast_ref(), Some(DeleteError::NotARegistry { .. }))
@@ -62,6 +66,9 @@ pub(super) fn of(error: &anyhow::Error) -> Vec<String> {
 fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String> {
     if let Some(BuildError::NotYet { .. }) = link.downcast_ref() {
         return Some("build it with another tool, or write the RUN without it".to_owned());
+    }
+    if let Some(error) = link.downcast_ref::<AgentError>() {
+        return error.hint().map(str::to_owned);
     }
     if let Some(OptionError::Nameless) = link.downcast_ref() {
         return Some("give it one with --tag, or name= of --output".to_owned());

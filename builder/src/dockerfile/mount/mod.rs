@@ -225,6 +225,12 @@ impl MountErrorKind {
     }
 }
 
+/// Splits comma-separated options as CSV: one in quotes may hold commas, and `""` is a quote there. Nothing if
+/// a quote is not closed, or stands inside a bare option. Command lines have the same form.
+pub fn fields(text: &str) -> Option<Vec<String>> {
+    value::split_fields(text)
+}
+
 /// What expands a value: a closure over the stage's variables.
 pub type Expand<'a> = dyn FnMut(&str) -> Result<String, WordError> + 'a;
 

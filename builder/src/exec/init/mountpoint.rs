@@ -63,10 +63,22 @@ impl<'root> Mountpoints<'root> {
         self.walk(target, kind, &Making::Stub)
     }
 
-    /// Makes a place inside another mount, which takes it away when it ends.
-    pub(super) fn inner(&mut self, place: &Path, kind: Kind) -> Result<(), Failure> {
+    /// Makes a place inside another mount, which takes it away when it ends, and returns where it is.
+    pub(super) fn inner(&mut self, place: &Path, kind: Kind) -> Result<PathBuf, Failure> {
         let target = place.display().to_string();
-        self.walk(&target, kind, &Making::Inner).map(|_| ())
+        self.walk(&target, kind, &Making::Inner)
+    }
+
+    /// Returns the permission bits of what stands at `target`, links followed; `None` if nothing does.
+    pub(super) fn mode(&self, target: &str) -> Result<Option<u32>, Failure> {
+        let path = Path::new(target.trim_start_matches('/'));
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        match openat2(self.root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Ok(found) => Ok(Some(fstat(&found).or_fail("stat", target)?.st_mode & 0o7777)),
+            Err(Kernel::NOENT | Kernel::NOTDIR) => Ok(None),
+            Err(error) => Err(error).or_fail("look up the mount point", target),
+        }
     }
 
     /// Makes the working directory and its parents for good, owned by the user, if it lacks.

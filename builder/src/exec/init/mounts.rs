@@ -9,7 +9,9 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, chmodat, chownat, openat, openat2, statat,
+};
 use rustix::io::Errno as Kernel;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
@@ -19,11 +21,12 @@ use rustix::process::fchdir;
 
 use crate::exec::failure::{Errno, Failure, OrFail};
 use crate::exec::sandbox::{Confinement, Sandbox};
-use crate::exec::{Access, Mount, Source, sys};
+use crate::exec::{Access, Mount, Root, SecretFile, Source, sys};
 
 use super::devices::{self, Nodes};
 use super::mountpoint::{Kind, Mountpoints};
 use super::outer::open_place;
+use super::root;
 
 /// Docker's masked paths: what tells of the host or lets root change it, although no namespace covers
 /// it. The thermal counters of each processor, which Docker masks too, would be one mount for each.
@@ -44,6 +47,9 @@ const MASKED_SYS: [&str; 2] = ["devices/virtual/powercap", "firmware"];
 /// Docker's read-only paths.
 const READ_ONLY_PROC: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
+/// Mode of a directory in memory that covers nothing: the kernel's own.
+const TMPFS_MODE: u32 = 0o1777;
+
 /// Everything to mount, in order.
 pub(super) struct Planned {
     items: Vec<Item>,
@@ -60,8 +66,9 @@ enum What {
     Proc,
     Sys,
     Dev,
-    Tmpfs(Option<u64>),
+    Tmpfs { size_bytes: Option<u64>, mode: Option<u32> },
     File { content: Vec<u8>, mode: u32 },
+    Secret(SecretFile),
     Detached(OwnedFd, Kind),
 }
 
@@ -77,9 +84,11 @@ impl Planned {
         ];
         for mount in mounts {
             let what = match mount.source {
-                Source::Tmpfs { size_bytes } => What::Tmpfs(size_bytes),
+                Source::Tmpfs { size_bytes } => What::Tmpfs { size_bytes, mode: None },
                 Source::File { content, mode } => What::File { content, mode },
+                Source::Secret(file) => What::Secret(file),
                 Source::Bind { path, access } => clone(&path, access)?,
+                Source::Tree { root, path, access } => tree(&root, &path, access)?,
             };
             items.push(item(mount.target, what));
         }
@@ -97,7 +106,13 @@ impl Planned {
             let outer = before.iter().rev().find_map(|outer| outer.inside(&item.target));
             item.place = match outer {
                 Some(place) => place,
-                None => mountpoints.place(&item.target, item.what.kind())?,
+                None => {
+                    // Before it is made, if it is not there.
+                    if let What::Tmpfs { mode, .. } = &mut item.what {
+                        *mode = mountpoints.mode(&item.target)?;
+                    }
+                    mountpoints.place(&item.target, item.what.kind())?
+                }
             };
         }
         Ok(())
@@ -122,9 +137,9 @@ impl Planned {
                     let nodes = nodes.take().expect("because there is one /dev");
                     dev = Some(devices::mount(root, &place, nodes, sandbox)?);
                 }
-                What::Tmpfs(size_bytes) => drop(mount_tmpfs(size_bytes, &place)?),
+                What::Tmpfs { size_bytes, mode } => drop(mount_tmpfs(size_bytes, mode, &place)?),
                 What::Detached(mount, _) => attach(&mount, &place, &target)?,
-                What::File { .. } => {}
+                What::File { .. } | What::Secret(_) => {}
             }
         }
         match (proc, sys, dev) {
@@ -148,19 +163,20 @@ impl Item {
 impl What {
     fn kind(&self) -> Kind {
         match self {
-            Self::File { .. } => Kind::File,
+            Self::File { .. } | Self::Secret(_) => Kind::File,
             Self::Detached(_, kind) => *kind,
             _ => Kind::Directory,
         }
     }
 }
 
-/// Opens a mount point, which is made if it lies in another mount and lacks there.
+/// Opens a mount point. One that lies in another mount is made there if it lacks, and links on the way to it
+/// are followed.
 fn reach(root: &OwnedFd, place: &Path, kind: Kind) -> Result<OwnedFd, Failure> {
     match open_place(root, place) {
-        Err(Failure::Io { errno: Errno(libc::ENOENT), .. }) => {
-            Mountpoints::new(root.as_fd()).inner(place, kind)?;
-            open_place(root, place)
+        Err(Failure::Io { errno: Errno(libc::ENOENT | libc::ELOOP | libc::EXDEV), .. }) => {
+            let place = Mountpoints::new(root.as_fd()).inner(place, kind)?;
+            open_place(root, &place)
         }
         other => other,
     }
@@ -170,6 +186,21 @@ fn clone(path: &Path, access: Access) -> Result<What, Failure> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let mount = open_tree(CWD, path, flags).or_fail("clone the mount of", path)?;
+    detached(mount, path, access)
+}
+
+/// Makes a root, out of the program's sight, and clones what is at a path in it.
+fn tree(root: &Root, path: &str, access: Access) -> Result<What, Failure> {
+    let root = root::mount(root)?;
+    let path = Path::new(if path.is_empty() { "." } else { path });
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found =
+        openat2(&root, path, flags, Mode::empty(), resolve).or_fail("open the source of a mount", path)?;
+    detached(clone_at(&found, "")?, path, access)
+}
+
+fn detached(mount: OwnedFd, path: &Path, access: Access) -> Result<What, Failure> {
     if access == Access::ReadOnly {
         sys::make_read_only(mount.as_fd()).or_fail("make read-only", path)?;
     }
@@ -192,18 +223,37 @@ fn materialise(root: &OwnedFd, items: &mut [Item]) -> Result<(), Failure> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let files = mount_filesystem("tmpfs", &[("mode", "700")], attributes, &place)?;
     for (number, item) in items.iter_mut().enumerate() {
-        let What::File { content, mode } = &item.what else { continue };
-        let name = number.to_string();
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = openat(&files, &name, flags, Mode::from_raw_mode(*mode)).or_fail("make", &item.target)?;
-        File::from(file).write_all(content).or_fail("write", &item.target)?;
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let mount = open_tree(&files, &name, flags).or_fail("clone", &item.target)?;
+        let mount = match &item.what {
+            What::File { content, mode } => {
+                file(&files, &number.to_string(), content, *mode).or_fail("make", &item.target)?
+            }
+            What::Secret(secret) => {
+                let made = file(&files, &number.to_string(), secret.content.expose(), secret.mode);
+                let mount = made.or_fail("make", &item.target)?;
+                let (uid, gid) = (Uid::from_raw(secret.uid), Gid::from_raw(secret.gid));
+                let flags = AtFlags::EMPTY_PATH;
+                chownat(&mount, "", Some(uid), Some(gid), flags).or_fail("chown", &item.target)?;
+                // Giving a file away takes setuid bits with it.
+                let mode = Mode::from_raw_mode(secret.mode);
+                chmodat(&files, number.to_string(), mode, AtFlags::empty()).or_fail("chmod", &item.target)?;
+                sys::make_read_only(mount.as_fd()).or_fail("make read-only", &item.target)?;
+                mount
+            }
+            _ => continue,
+        };
         item.what = What::Detached(mount, Kind::File);
     }
     fchdir(&files).or_fail("enter", "the files of the run")?;
     unmount(".", UnmountFlags::DETACH).or_fail("detach", "the files of the run")?;
     fchdir(root).or_fail("enter", "the root")
+}
+
+/// Makes a file and returns a mount of it alone.
+fn file(files: &OwnedFd, name: &str, content: &[u8], mode: u32) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    File::from(openat(files, name, flags, Mode::from_raw_mode(mode))?).write_all(content)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    Ok(open_tree(files, name, flags)?)
 }
 
 /// Hides and locks what is the host's in /proc and /sys.
@@ -246,9 +296,10 @@ fn directory_at(directory: &OwnedFd, path: &str) -> Result<Option<bool>, Failure
     }
 }
 
-fn mount_tmpfs(size_bytes: Option<u64>, place: &OwnedFd) -> Result<OwnedFd, Failure> {
+fn mount_tmpfs(size_bytes: Option<u64>, mode: Option<u32>, place: &OwnedFd) -> Result<OwnedFd, Failure> {
     let size = size_bytes.map(|bytes| bytes.to_string());
-    let mut options = vec![("mode", "755")];
+    let mode = format!("{:o}", mode.unwrap_or(TMPFS_MODE));
+    let mut options = vec![("mode", mode.as_str())];
     options.extend(size.as_deref().map(|size| ("size", size)));
     mount_filesystem(
         "tmpfs",

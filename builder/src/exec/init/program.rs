@@ -61,7 +61,8 @@ fn execute(process: &Process, home: &str) -> Failure {
     if !variables.iter().any(|variable| variable.starts_with("HOME=")) {
         variables.push(format!("HOME={home}"));
     }
-    let (Some(arguments), Some(environment)) = (c_strings(&process.args), c_strings(&variables)) else {
+    let (Some(arguments), Some(environment)) = (c_strings(&process.args), environment(process, &variables))
+    else {
         // execve ends a string at its first zero byte; the program would see less than was written.
         return Failure::Io {
             verb: "pass on a zero byte to".to_owned(),
@@ -104,6 +105,21 @@ fn explain(program: &str, errno: Errno) -> Option<Failure> {
         libc::ENOEXEC => Some(Failure::WrongFormat { program, machine: std::env::consts::ARCH.to_owned() }),
         _ => Some(Failure::Io { verb: "run".to_owned(), what: program, errno }),
     }
+}
+
+/// Returns the variables as the kernel takes them, secret ones in the place of others.
+fn environment(process: &Process, variables: &[String]) -> Option<Vec<CString>> {
+    let is_secret = |variable: &&String| {
+        let name = variable.split('=').next().unwrap_or_default();
+        process.secrets.iter().any(|secret| secret.name == name)
+    };
+    let plain =
+        variables.iter().filter(|variable| !is_secret(variable)).map(|text| CString::new(text.as_str()));
+    let secrets = process
+        .secrets
+        .iter()
+        .map(|secret| CString::new([secret.name.as_bytes(), b"=", secret.value.expose()].concat()));
+    plain.chain(secrets).collect::<Result<_, _>>().ok()
 }
 
 fn c_strings(texts: &[String]) -> Option<Vec<CString>> {

@@ -1,5 +1,6 @@
 //! `oxbox build`: an image from a Dockerfile.
 
+mod agents;
 mod ahead;
 mod caching;
 mod deliver;
@@ -10,6 +11,7 @@ mod listen;
 mod metadata;
 mod outputs;
 mod sandbox;
+mod secrets;
 mod shown;
 mod tidying;
 
@@ -35,6 +37,8 @@ use crate::progress::Building;
 use crate::registries::{Login, Registry};
 use crate::settings::{Root, Settings};
 use crate::{output, runtime, terminal};
+pub(crate) use agents::AgentError;
+use agents::Agents;
 use ahead::Ahead;
 use caching::{Caching, Explain};
 use deliver::Carrier;
@@ -44,6 +48,7 @@ use inputs::Inputs;
 use listen::{Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
+pub(crate) use secrets::SecretError;
 use shown::Shown;
 use tidying::Tidying;
 
@@ -162,7 +167,8 @@ pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     if let Some(question) = options.question(&plan, &at_hand) {
         return question.answer(&root);
     }
-    let request = options.request(&root, plan, &wanted, &at_hand)?;
+    let agents = Agents::of(&options.sandbox.ssh)?;
+    let request = options.request(&root, plan, &wanted, (&at_hand, &agents))?;
     let showing = options.shown.begin(settings, &request, &wanted.names())?;
     let explanation = Kept::default();
     let images = build(options, &request, &wanted, &root, (&showing.building, &explanation));
@@ -336,7 +342,7 @@ impl Build {
         root: &Root,
         options: plan::Options,
         wanted: &Wanted,
-        at_hand: &AtHand,
+        (at_hand, agents): (&AtHand, &Agents),
     ) -> anyhow::Result<Request> {
         Ok(Request {
             forms: wanted.forms.clone(),
@@ -350,6 +356,8 @@ impl Build {
             origin: at_hand.origin.clone(),
             options,
             names: wanted.stored(),
+            secrets: secrets::read(&self.sandbox.secret)?,
+            agents: agents.sockets.clone(),
             times: self.outputs.times(),
             reuse: self.caching.reuse(),
             jobs: self.caching.jobs(),

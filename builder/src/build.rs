@@ -15,6 +15,7 @@ use crate::context::{Directory, Ignore, Scratch, TreeError};
 use crate::definition::{Definition, Origin};
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
+use crate::exec::rung::{self, Rung, Standing};
 use crate::export::files::{self, Files, Filesystem};
 use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
@@ -129,6 +130,9 @@ pub enum BuildError {
     Locks(#[from] LockError),
     #[error("the build was interrupted")]
     Interrupted,
+    /// Nothing runs programs here, and there is a RUN; nothing was made.
+    #[error("{file}:{line}: RUN cannot work here{}", reasons(.standing))]
+    NoIsolation { file: String, line: usize, standing: Standing },
     #[error(transparent)]
     Mounts(#[from] MountsError),
     /// A RUN asks for what nothing here does; nothing was made.
@@ -143,6 +147,16 @@ pub enum BuildError {
     State { verb: &'static str, path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why there is no way to run programs.
+fn reasons(standing: &Standing) -> String {
+    let reasons: Vec<_> =
+        standing.not_taken.iter().map(|one| format!("{} ({})", one.rung, one.reason)).collect();
+    match reasons.as_slice() {
+        [] => ": isolation none was asked for".to_owned(),
+        reasons => format!(": no isolation works: {}", reasons.join(", ")),
+    }
 }
 
 /// Builds an image.
@@ -221,6 +235,10 @@ fn write(
 fn check_runs(graph: &Graph, file: &Path) -> Result<(), BuildError> {
     for vertex in &graph.vertices {
         let flag = match &vertex.op {
+            Op::Run(_) if rung::standing().rung == Rung::None => {
+                let (file, standing) = (file.display().to_string(), rung::standing().clone());
+                return Err(BuildError::NoIsolation { file, line: vertex.line, standing });
+            }
             Op::Run(run) if run.security == Security::Insecure => "--security=insecure",
             _ => continue,
         };

@@ -15,7 +15,10 @@
 //! What the sandbox allows is what Docker allows by default: 14 capabilities, its seccomp profile,
 //! masked and read-only paths in /proc, a small /dev. `no_new_privs` stays off, so `sudo` works.
 //!
-//! Here: rung (a), root with namespaces. Not here: what a layer is (`snapshot/`), what a RUN means (`op/`).
+//! Where that is not allowed there are other ways, see `rung/`; a user namespace is entered by the builder itself
+//! (`userns.rs`), so that the picture above is the same in there.
+//!
+//! Not here: what a layer is (`snapshot/`), what a RUN means (`op/`).
 
 pub mod accounts;
 pub mod descriptors;
@@ -26,9 +29,11 @@ mod interrupt;
 mod output;
 mod plan;
 mod run;
+pub mod rung;
 pub mod sandbox;
 mod sys;
 pub mod user;
+pub mod userns;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use rustix::net::{self, SendFlags};
 use serde::{Deserialize, Serialize};
 
+use super::rung::Rung;
 use super::{Exit, Failure, Process};
 
 /// The name under which the init is started. No program of an image sees it.
@@ -30,6 +31,8 @@ pub(super) struct Plan {
     /// The host's resolv.conf, or nothing.
     pub(super) resolver: String,
     pub(super) process: Process,
+    /// Where the builder stands, and so the init.
+    pub(super) rung: Rung,
     /// How many descriptors the program may have open, if that is not what the builder has.
     pub(super) descriptors: Option<u64>,
 }

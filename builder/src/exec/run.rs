@@ -12,7 +12,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::output::Lines;
 use super::plan::{self, INIT_NAME, Outcome, Plan};
-use super::{Exit, Failure, Interrupt, Process, Stream, descriptors, hosts, sys};
+use super::{Exit, Failure, Interrupt, Process, Stream, descriptors, hosts, rung, sys};
 
 /// What a pipe holds by default: one read empties it.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -91,6 +91,7 @@ pub fn run(
         parent: rustix::process::getpid().as_raw_nonzero().get(),
         resolver: hosts::resolver(),
         process: process.clone(),
+        rung: rung::standing().rung,
         descriptors: descriptors::for_programs(),
     };
     // An init that failed early closes its end; its outcome says why, so that comes first.

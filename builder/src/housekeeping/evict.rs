@@ -82,12 +82,16 @@ pub(super) fn drop_snapshots(
     }
     let (mut dropped, mut bytes) = (0, 0);
     // Asked of those that nobody uses, and of no others.
-    Overlay::open(state)?.prune(&mut |layer: &ChainId| {
-        let Some(one) = snapshots.iter().find(|one| one.kept.layer == *layer) else { return true };
-        dropped += 1;
-        bytes += one.bytes;
-        sweep == Sweep::DryRun
-    })?;
+    for overlay in Overlay::open_all(state)? {
+        let place = |layer: &ChainId| overlay.place(layer);
+        overlay.prune(&mut |layer: &ChainId| {
+            let path = place(layer);
+            let Some(one) = snapshots.iter().find(|one| one.kept.path == path) else { return true };
+            dropped += 1;
+            bytes += one.bytes;
+            sweep == Sweep::DryRun
+        })?;
+    }
     Ok((dropped, bytes))
 }
 

@@ -50,9 +50,11 @@ pub(super) fn snapshots(state: &Path, cache: Option<&Cache>) -> Result<Vec<Measu
         return Ok(Vec::new());
     }
     let known = cache.map(Cache::measured).transpose()?.unwrap_or_default();
-    let measured: Vec<Measured> = Overlay::open(state)?
-        .list()?
+    let all = Overlay::open_all(state)?;
+    let lists = all.iter().map(Overlay::list).collect::<Result<Vec<_>, _>>()?;
+    let measured: Vec<Measured> = lists
         .into_iter()
+        .flatten()
         .map(|kept| {
             let bytes = known.get(&kept.layer.0.hex()).copied().unwrap_or_else(|| tree(&kept.path));
             Measured { kept, bytes }

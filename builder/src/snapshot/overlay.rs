@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! $ROOT/snapshots/                       0700: layers hold setuid programs
+//!   ids-<mark>/                          the same once more, as a user namespace with these ids sees it
 //!   <chain_id hex>/fs/                   one layer: devices 0:0 for what it hides, opaque directories marked
 //!   <chain_id hex>/unpacked              see marker.rs
 //!   <chain_id hex>/contents              see contents.rs: of what others may be made above
@@ -30,7 +31,7 @@ use super::claim::{self, Claim};
 use super::marker::{self, Form, Marker, RootEntry, Trust};
 use super::turn::{self, Turn};
 use super::{Active, Known, OpenLayer, SnapshotError, Snapshotter, Swept, io_error, unpack};
-use crate::exec;
+use crate::exec::{self, userns};
 
 /// After this long the kernel has written a file back by itself (`dirty_expire_centisecs` is 30 s), so
 /// that syncing it waits for nothing.
@@ -67,7 +68,27 @@ pub struct Kept {
 impl Overlay {
     /// Opens the snapshots beneath the state directory `state`, which are made if there are none.
     pub fn open(state: &Path) -> Result<Self, SnapshotError> {
-        let snapshots = state.join("snapshots");
+        let all = state.join("snapshots");
+        // Owners and marks mean something else to each user namespace.
+        let folder = userns::mark().map_err(io_error("read the ids of", &all))?;
+        Self::open_in(state, folder.map_or(all.clone(), |folder| all.join(folder)))
+    }
+
+    /// Opens all snapshots that there are: this process's own, and those of every user namespace.
+    pub fn open_all(state: &Path) -> Result<Vec<Self>, SnapshotError> {
+        let own = Self::open(state)?;
+        let is_other = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            *path != own.snapshots && name.is_some_and(|name| name.starts_with(userns::MARK))
+        };
+        let others = claim::directories(&state.join("snapshots"))?.into_iter().filter(is_other);
+        let mut all = others.map(|path| Self::open_in(state, path)).collect::<Result<Vec<_>, _>>()?;
+        all.push(own);
+        Ok(all)
+    }
+
+    fn open_in(state: &Path, snapshots: PathBuf) -> Result<Self, SnapshotError> {
+        let all = state.join("snapshots");
         let active = snapshots.join("active");
         let locks = state.join("locks");
         for directory in [&active, &locks] {
@@ -75,8 +96,7 @@ impl Overlay {
             make.map_err(io_error("make", directory))?;
         }
         // Also if it was made by something that knew no better.
-        fs::set_permissions(&snapshots, Permissions::from_mode(0o700))
-            .map_err(io_error("protect", &snapshots))?;
+        fs::set_permissions(&all, Permissions::from_mode(0o700)).map_err(io_error("protect", &all))?;
         Ok(Self { snapshots, active, locks, boot: marker::boot_id()? })
     }
 
@@ -91,7 +111,8 @@ impl Overlay {
         Ok(kept.collect())
     }
 
-    fn place(&self, layer: &ChainId) -> PathBuf {
+    /// Returns where a layer's snapshot is, if it is here.
+    pub fn place(&self, layer: &ChainId) -> PathBuf {
         self.snapshots.join(layer.0.hex())
     }
 

@@ -6,12 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use oxbox_layers::tar::{Entry, Reader};
-use oxbox_layers::tree::apply::{ApplyError, Devices, Entries, Options, Ownership, Whiteouts};
+use oxbox_layers::tree::apply::{ApplyError, Devices, Entries, Lower, Options, Ownership, Whiteouts};
 use oxbox_layers::tree::overlay::{self, Namespace};
 use oxbox_layers::tree::{Root, Stack, Xattrs};
 
 use super::marker::RootEntry;
 use super::{OpenLayer, SnapshotError, io_error};
+use crate::exec;
 
 /// A guard against archives made to fill a disk; the largest real layers have some tens of gigabytes.
 const MAX_LAYER_BYTES: u64 = 1 << 40;
@@ -55,10 +56,15 @@ pub(super) fn fill(
             .map_err(io_error("set the mode of", directory))
     };
     set_mode(UNSPOKEN_MODE)?;
+    let (ownership, devices, namespace) = match exec::userns::is_entered() {
+        // Few ids there, no devices, and no trusted attributes.
+        true => (Ownership::KeepOrRecord, Devices::Recorded, Namespace::User),
+        false => (Ownership::Keep, Devices::Required, Namespace::Trusted),
+    };
     let options = Options {
-        ownership: Ownership::Keep,
-        devices: Devices::Required,
-        whiteouts: Whiteouts::Overlay { namespace: Namespace::Trusted, lower },
+        ownership,
+        devices,
+        whiteouts: Whiteouts::Overlay { namespace, lower: lower.map(|lower| lower as &dyn Lower) },
         xattrs: Xattrs::CapabilityAndUser,
         max_bytes: MAX_LAYER_BYTES,
         max_entries: MAX_LAYER_ENTRIES,

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use jiff::Timestamp;
+use oxbox_builder::exec::rung;
 use oxbox_builder::housekeeping::usage::{CachedLayer, Part, Unpacked};
 use oxbox_builder::housekeeping::{self, Usage};
 use oxbox_layers::oci::{ChainId, DiffId, Digest};
@@ -102,6 +103,7 @@ struct Snapshot {
 /// Looks, and tells.
 pub(super) fn run(options: &Du, settings: &Settings) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
+    rung::stand_among_snapshots(root.path());
     let store = local::open(&root)?;
     let usage = housekeeping::usage(root.path(), store.as_ref())?;
     let told = Told::of(&usage, store.map(|store| images(&store)).transpose()?.unwrap_or_default());

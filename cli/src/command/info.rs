@@ -5,10 +5,11 @@ mod machine;
 use std::path::PathBuf;
 
 use clap::Args;
+use oxbox_builder::exec::rung::Rung;
 use oxbox_layers::store::{Layout, StoreError};
 use serde::Serialize;
 
-use self::machine::Machine;
+use self::machine::{Isolation, Machine, Way};
 use super::version::VERSION;
 use crate::args::{Output, State};
 use crate::settings::Root;
@@ -49,7 +50,8 @@ struct Store {
 pub(super) fn run(options: &Info) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
     let store = local::open(&root)?.map(|layout| measure(&layout)).transpose()?;
-    let facts = Facts { version: VERSION, root: root.path().to_owned(), store, machine: machine::look() };
+    let facts =
+        Facts { version: VERSION, root: root.path().to_owned(), store, machine: machine::look(root.path()) };
     match options.output.json {
         true => output::json(&facts)?,
         false => output::bytes(tell(&facts).as_bytes())?,
@@ -79,24 +81,39 @@ fn tell(facts: &Facts) -> String {
         ),
         None => "nothing stored yet".to_owned(),
     };
-    let run = match &machine.run {
-        Ok(()) => "yes".to_owned(),
-        Err(reason) => format!("no: {reason}"),
+    let run = match machine.isolation.taken {
+        Rung::None => "no, see isolation".to_owned(),
+        taken => format!("yes, isolated by {taken}"),
     };
     format!(
         "version:           {version}\nroot:              {}\nstore:             {store}\n\
          platform:          {}\nkernel:            {}\nuser:              {}\n\
          overlayfs:         {}\nuser namespaces:   {}\nRUN works:         {run}\n\
-         credentials:       {}\ncertificates:      {}\n",
+         isolation:         {}\ncredentials:       {}\ncertificates:      {}\n",
         root.display(),
         machine.platform,
         machine.kernel,
         if machine.is_root { "root" } else { "not root" },
         yes(machine.overlayfs),
         yes(machine.user_namespaces),
+        ladder(&machine.isolation),
         list(&machine.credential_files),
         list(&machine.certificate_folders),
     )
+}
+
+/// The ways of running programs, the best one first: whether each works, and what to do about it.
+fn ladder(isolation: &Isolation) -> String {
+    let line = |one: &Way| {
+        let verdict = match (&one.obstacle, &one.hint) {
+            _ if one.rung == isolation.taken => "taken".to_owned(),
+            (None, _) => "works".to_owned(),
+            (Some(reason), None) => format!("no: {reason}"),
+            (Some(reason), Some(hint)) => format!("no: {reason} ({hint})"),
+        };
+        format!("{:<10} {verdict}", one.rung.to_string())
+    };
+    isolation.rungs.iter().map(line).collect::<Vec<_>>().join(&format!("\n{:19}", ""))
 }
 
 fn yes(fact: bool) -> &'static str {

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use oxbox_builder::exec::rung;
 use oxbox_builder::housekeeping::{self, Amount, Bounds, Evicted, Forgotten};
 use oxbox_layers::oci::Digest;
 use oxbox_layers::store::{self, Layout, Sweep};
@@ -83,6 +84,7 @@ struct Pruned {
 /// Removes, and says what.
 pub(super) fn run(options: &Prune) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
+    rung::stand_among_snapshots(root.path());
     let store = local::open(&root)?;
     let pruned = options.prune(root.path(), store.as_ref())?;
     match options.output.json {

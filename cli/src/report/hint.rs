@@ -8,6 +8,7 @@ use std::io;
 use oxbox_builder::BuildError;
 use oxbox_builder::context::BringError;
 use oxbox_builder::context::find::FindError;
+use oxbox_builder::exec::rung::{IsolationError, Obstacle};
 use oxbox_builder::solve::{CacheError, SolveError};
 use oxbox_copy::client::{AuthError, ClientError, CredentialsError, ExchangeError, Trouble};
 use oxbox_copy::location::{Location, LocationError};
@@ -66,6 +67,12 @@ pub(super) fn of(error: &anyhow::Error) -> Vec<String> {
 fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String> {
     if let Some(BuildError::NotYet { .. }) = link.downcast_ref() {
         return Some("build it with another tool, or write the RUN without it".to_owned());
+    }
+    if let Some(BuildError::NoIsolation { standing, .. }) = link.downcast_ref() {
+        return Some(isolation(&standing.not_taken));
+    }
+    if let Some(error) = link.downcast_ref::<IsolationError>() {
+        return error.obstacle.hint.clone();
     }
     if let Some(error) = link.downcast_ref::<AgentError>() {
         return error.hint().map(str::to_owned);
@@ -140,6 +147,16 @@ fn is_full(link: &(dyn Error + 'static)) -> bool {
     let io = link.downcast_ref::<io::Error>();
     cache.is_some_and(CacheError::is_full)
         || io.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
+}
+
+/// What would make RUN work, one line for each way.
+fn isolation(obstacles: &[Obstacle]) -> String {
+    let hints = obstacles.iter().filter_map(|one| Some(format!("{}: {}", one.rung, one.hint.as_ref()?)));
+    let hints: Vec<_> = hints.collect();
+    match hints.as_slice() {
+        [] => "--isolation auto takes the best that there is".to_owned(),
+        hints => format!("one of these would do\n{}", hints.join("\n")),
+    }
 }
 
 fn local(error: &LocalError) -> Option<String> {

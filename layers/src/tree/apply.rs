@@ -49,6 +49,8 @@ pub struct Options<'a> {
 pub enum Ownership {
     /// As the layer says; needs the right to give files away.
     Keep,
+    /// As the layer says; ids that this user namespace lacks are written down, see [`recorded`](super::recorded).
+    KeepOrRecord,
     /// The process's own, whatever the layer says.
     Current,
 }
@@ -60,6 +62,8 @@ pub enum Devices {
     Required,
     /// Leave them out and report them.
     BestEffort,
+    /// Write them down, see [`recorded`](super::recorded).
+    Recorded,
 }
 
 /// What whiteouts do.
@@ -74,9 +78,31 @@ pub enum Whiteouts<'a> {
         namespace: Namespace,
         /// What will lie below. A directory that the layer does not mention though it writes into it
         /// gets its attributes from there, and a link in its place is followed.
-        lower: Option<&'a Stack>,
+        lower: Option<&'a dyn Lower>,
     },
 }
+
+/// What will lie below a layer. Asked only where the layer leans on it.
+pub trait Lower: Sync {
+    /// Returns what stands at a path whose directories are no links.
+    fn find(&self, path: &[u8]) -> Result<Option<Entry>, TreeError>;
+
+    /// Returns what is in a directory, sorted; nothing if there is none.
+    fn names(&self, directory: &[u8]) -> Result<Vec<Vec<u8>>, TreeError>;
+}
+
+impl Lower for Stack {
+    fn find(&self, path: &[u8]) -> Result<Option<Entry>, TreeError> {
+        Self::find(self, path)
+    }
+
+    fn names(&self, directory: &[u8]) -> Result<Vec<Vec<u8>>, TreeError> {
+        Self::names(self, directory)
+    }
+}
+
+/// The BLAKE3 of files that were written.
+pub type Contents = HashMap<FileId, [u8; 32]>;
 
 /// What was done.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -205,6 +231,18 @@ impl<'a> Entries<'a> {
         self.0.entry(entry, content)
     }
 
+    /// Notes the content of each file that is written, for [`Self::finish_noted`].
+    pub fn noting_contents(mut self) -> Self {
+        self.0.contents = Some(Contents::new());
+        self
+    }
+
+    /// Does as [`Self::finish`], and returns what was noted. A file that was removed again may be among it.
+    pub fn finish_noted(mut self) -> Result<(Applied, Contents), ApplyError> {
+        let contents = self.0.contents.take().unwrap_or_default();
+        Ok((self.0.finish()?, contents))
+    }
+
     /// Gives directories their times. Without it they have those of being written into.
     pub fn finish(self) -> Result<Applied, ApplyError> {
         self.0.finish()
@@ -226,6 +264,8 @@ pub(super) struct Layer<'a> {
     /// What directories get at the end.
     pub(super) deferred: HashMap<Vec<u8>, Deferred>,
     pub(super) applied: Applied,
+    /// `None` unless somebody asks.
+    pub(super) contents: Option<Contents>,
     pub(super) buffer: Box<[u8]>,
 }
 
@@ -250,6 +290,7 @@ impl<'a> Layer<'a> {
             written: hides.then(Written::new),
             deferred: HashMap::new(),
             applied: Applied::default(),
+            contents: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
         })
     }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::apply::{ApplyError, Deferred, Layer, Ownership, Skipped};
 use super::error::TreeError;
 use super::root::{Directory, Root, split, through_proc};
-use super::xattr;
+use super::{recorded, xattr};
 use crate::tar::{Entry, Kind};
 
 /// What the kernel gives to every file that this process makes.
@@ -59,6 +59,36 @@ pub(super) enum Handle<'a> {
     Name(&'a Directory, &'a [u8]),
 }
 
+impl Handle<'_> {
+    fn give(&self, uid: u32, gid: u32) -> rustix::io::Result<()> {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        match self {
+            Self::File(file) => rustix::fs::fchown(file, uid, gid),
+            Self::Name(directory, name) => {
+                let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+                rustix::fs::chownat(&directory.fd, *name, uid, gid, flags)
+            }
+        }
+    }
+
+    pub(super) fn set_xattr(&self, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
+        match self {
+            Self::File(file) => xattr::set(file.as_fd(), b"", name, value),
+            Self::Name(directory, file) => xattr::set(directory.fd.as_fd(), file, name, value),
+        }
+    }
+}
+
+/// Writes the owner down; a link or a pipe, which takes no such attribute, is root's then.
+fn record_owner(handle: &Handle<'_>, entry: &Entry) -> rustix::io::Result<()> {
+    // The record counts for files of root alone, and a directory may have given its group.
+    handle.give(0, 0)?;
+    match handle.set_xattr(recorded::OWNER, recorded::owner_text(entry.uid, entry.gid).as_bytes()) {
+        Err(Errno::PERM) if !matches!(entry.kind, Kind::File { .. } | Kind::Directory) => Ok(()),
+        result => result,
+    }
+}
+
 impl Layer<'_> {
     pub(super) fn finish_name(
         &mut self,
@@ -75,7 +105,8 @@ impl Layer<'_> {
     /// Tells whether a new file's owner has to be changed.
     pub(super) fn gives_away(&self, directory: &Directory, entry: &Entry) -> bool {
         let own = (self.process.uid, self.process.gid);
-        self.options.ownership == Ownership::Keep && ((entry.uid, entry.gid) != own || directory.gives_group)
+        self.options.ownership != Ownership::Current
+            && ((entry.uid, entry.gid) != own || directory.gives_group)
     }
 
     /// Tells whether a new file's mode has to be set again.
@@ -106,7 +137,7 @@ impl Layer<'_> {
         handle: &Handle<'_>,
         entry: &Entry,
     ) -> Result<(), ApplyError> {
-        if self.options.ownership == Ownership::Keep {
+        if self.options.ownership != Ownership::Current {
             self.set_owner(handle, entry)?;
         }
         self.set_mode(handle, entry)?;
@@ -119,13 +150,12 @@ impl Layer<'_> {
         let (Some(uid), Some(gid)) = (number(entry.uid), number(entry.gid)) else {
             return Err(ApplyError::Owner { path: entry.path.clone(), uid: entry.uid, gid: entry.gid });
         };
-        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        let result = match handle {
-            Handle::File(file) => rustix::fs::fchown(file, uid, gid),
-            Handle::Name(directory, name) => {
-                let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
-                rustix::fs::chownat(&directory.fd, *name, uid, gid, flags)
+        let result = match handle.give(uid, gid) {
+            // No such id in this user namespace.
+            Err(Errno::INVAL) if self.options.ownership == Ownership::KeepOrRecord => {
+                record_owner(handle, entry)
             }
+            result => result,
         };
         result.map_err(|error| self.error("change the owner of", &entry.path, error))
     }
@@ -150,11 +180,7 @@ impl Layer<'_> {
             if !self.options.xattrs.keeps(name) {
                 continue;
             }
-            let result = match handle {
-                Handle::File(file) => xattr::set(file.as_fd(), b"", name, value),
-                Handle::Name(directory, file) => xattr::set(directory.fd.as_fd(), file, name, value),
-            };
-            match result {
+            match handle.set_xattr(name, value) {
                 Ok(()) => {}
                 // The file system has no attributes, or they are not this process's to set.
                 Err(Errno::NOTSUP | Errno::PERM) => {

@@ -61,7 +61,7 @@ pub fn trees(lower: &Root, upper: &Root, xattrs: Xattrs) -> Result<Vec<Entry>, D
     for found in Walk::new(upper, xattrs)? {
         let found = found?;
         while let Some(deleted) = next_before(&mut below, &found.entry.path)? {
-            hide_once(&mut changes, &mut hidden, deleted)?;
+            hide_once(&mut changes, &mut hidden, deleted.entry.path)?;
         }
         let same_path = |below: &Result<Found, TreeError>| {
             below.as_ref().is_ok_and(|below| below.entry.path == found.entry.path)
@@ -76,7 +76,7 @@ pub fn trees(lower: &Root, upper: &Root, xattrs: Xattrs) -> Result<Vec<Entry>, D
         changes.compare(below.as_ref(), found)?;
     }
     for deleted in below {
-        hide_once(&mut changes, &mut hidden, deleted?)?;
+        hide_once(&mut changes, &mut hidden, deleted?.entry.path)?;
     }
     Ok(changes.finish())
 }
@@ -93,12 +93,11 @@ fn next_before(below: &mut Below<'_>, path: &[u8]) -> Result<Option<Found>, Tree
 }
 
 /// Hides a file, unless a directory above it was hidden already.
-fn hide_once(
+pub(super) fn hide_once(
     changes: &mut Changes<'_>,
     hidden: &mut Option<Vec<u8>>,
-    deleted: Found,
+    path: Vec<u8>,
 ) -> Result<(), DiffError> {
-    let path = deleted.entry.path;
     let is_hidden = hidden
         .as_ref()
         .is_some_and(|top| path.strip_prefix(&top[..]).is_some_and(|rest| rest.first() == Some(&b'/')));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! character device 0:0                    this name is gone
+//! empty file, *.overlay.whiteout          the same, where no such device can be made
 //! trusted.overlay.opaque = y              nothing of the lower directories shows in here
 //! user.overlay.opaque = y                 the same, for mounts with `userxattr`
 //! ```
@@ -13,7 +14,7 @@
 
 use super::diff::{Changes, Content, DiffError};
 use super::root::Root;
-use super::scan::Walk;
+use super::scan::{Found, Walk};
 use super::stack::{Stack, join};
 use super::xattr::Xattrs;
 use crate::tar::{Entry, Kind};
@@ -38,7 +39,13 @@ impl Namespace {
 }
 
 /// Tells whether a file is overlayfs's mark for a name that is gone.
-pub(super) fn is_whiteout(kind: &Kind) -> bool {
+pub(super) fn is_whiteout(found: &Found) -> bool {
+    is_whiteout_device(&found.entry.kind)
+        || found.marks.whiteout && found.entry.kind == Kind::File { size: 0 }
+}
+
+/// Tells whether a file is the device that is such a mark.
+pub(super) fn is_whiteout_device(kind: &Kind) -> bool {
     *kind == Kind::CharacterDevice { major: 0, minor: 0 }
 }
 
@@ -69,7 +76,7 @@ pub fn changes(upper: &Root, lower: &Stack, xattrs: Xattrs) -> Result<Vec<Entry>
             opaque = None;
         }
         let below = lower.locate(&path)?.map(|(_, found)| found);
-        if is_whiteout(&found.entry.kind) {
+        if is_whiteout(&found) {
             if below.is_some() {
                 changes.hide(&path)?;
             }

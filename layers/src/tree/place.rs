@@ -15,7 +15,7 @@ use super::apply::{ApplyError, Deferred, Devices, Layer, Skipped, Whiteouts};
 use super::attributes::{Handle, times};
 use super::error::TreeError;
 use super::root::{Directory, split};
-use super::{overlay, xattr};
+use super::{overlay, recorded, xattr};
 use crate::tar::{Entry, Kind, TarError};
 
 impl Layer<'_> {
@@ -46,7 +46,7 @@ impl Layer<'_> {
                 self.place_node(directory, name, entry, FileType::BlockDevice, device)
             }
             &Kind::CharacterDevice { major, minor } => {
-                if overlay::is_whiteout(&entry.kind) {
+                if overlay::is_whiteout_device(&entry.kind) {
                     return Err(ApplyError::Reserved { path: entry.path.clone() });
                 }
                 let device = rustix::fs::makedev(major, minor);
@@ -67,11 +67,30 @@ impl Layer<'_> {
         let mut file = File::from(self.make(directory, name, entry, "create", || {
             rustix::fs::openat(&directory.fd, name, flags, mode)
         })?);
-        self.copy(&mut file, entry, content)?;
+        match self.contents.is_some() {
+            true => self.copy_noting(&mut file, entry, content)?,
+            false => self.copy(&mut file, entry, content)?,
+        }
         self.set_attributes(&Handle::File(&file), directory, entry)?;
         let times = times(entry.mtime);
         rustix::fs::futimens(&file, &times)
             .map_err(|error| self.error("set the times of", &entry.path, error))
+    }
+
+    fn copy_noting(
+        &mut self,
+        file: &mut File,
+        entry: &Entry,
+        content: &mut dyn Read,
+    ) -> Result<(), ApplyError> {
+        let mut hashed = Hashed { content, hasher: blake3::Hasher::new() };
+        self.copy(file, entry, &mut hashed)?;
+        let stat = rustix::fs::fstat(&*file).map_err(|error| self.error("stat", &entry.path, error))?;
+        let hash = *hashed.hasher.finalize().as_bytes();
+        if let Some(contents) = &mut self.contents {
+            contents.insert((stat.st_dev, stat.st_ino), hash);
+        }
+        Ok(())
     }
 
     fn copy(&mut self, file: &mut File, entry: &Entry, content: &mut dyn Read) -> Result<(), ApplyError> {
@@ -134,6 +153,11 @@ impl Layer<'_> {
         kind: FileType,
         device: u64,
     ) -> Result<(), ApplyError> {
+        if self.options.devices == Devices::Recorded
+            && let Some(device) = recorded::device_text(&entry.kind)
+        {
+            return self.place_stand_in(directory, name, entry, &device);
+        }
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
         let is_allowed = Cell::new(true);
         let may_skip = kind != FileType::Fifo && self.options.devices == Devices::BestEffort;
@@ -151,6 +175,21 @@ impl Layer<'_> {
         }
         self.skip(Skipped::Device { path: entry.path.clone() });
         Ok(())
+    }
+
+    /// Makes an empty file on which it is written down which device it is.
+    fn place_stand_in(
+        &mut self,
+        directory: &Directory,
+        name: &[u8],
+        entry: &Entry,
+        device: &str,
+    ) -> Result<(), ApplyError> {
+        let file = Entry { kind: Kind::File { size: 0 }, ..entry.clone() };
+        self.place_file(directory, name, &file, &mut std::io::empty())?;
+        Handle::Name(directory, name)
+            .set_xattr(recorded::DEVICE, device.as_bytes())
+            .map_err(|error| self.error("write down the device", &entry.path, error))
     }
 
     pub(super) fn place_directory(
@@ -247,5 +286,19 @@ impl Layer<'_> {
             result => result,
         };
         result.map_err(|error| self.error(verb, &entry.path, error))
+    }
+}
+
+/// Hashes what is read.
+struct Hashed<'a> {
+    content: &'a mut dyn Read,
+    hasher: blake3::Hasher,
+}
+
+impl Read for Hashed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.content.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
     }
 }

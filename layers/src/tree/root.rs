@@ -135,7 +135,7 @@ pub(super) fn resolve(
 }
 
 /// Device and inode: which file it is, whatever its names.
-pub(super) type FileId = (u64, u64);
+pub type FileId = (u64, u64);
 
 /// A directory in which entries are made.
 #[derive(Debug)]

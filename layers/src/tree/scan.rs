@@ -65,6 +65,8 @@ pub(super) struct Found {
     /// Names the file has, in this tree or elsewhere.
     pub(super) links: u64,
     pub(super) nanoseconds: u64,
+    /// Seconds and nanoseconds of the last change of anything.
+    pub(super) changed: (i64, u64),
     pub(super) marks: Marks,
 }
 
@@ -166,17 +168,21 @@ pub(super) fn find(
         Ok(read) => read,
         Err(error) => return Err(("read extended attributes of", path, error)),
     };
-    let entry = Entry {
-        path,
-        kind,
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid.into(),
-        gid: stat.st_gid.into(),
-        mtime: stat.st_mtime,
-        xattrs: kept,
-    };
+    let stands_in = kind == Kind::File { size: 0 };
+    let kind = marks.device.clone().filter(|_| stands_in).unwrap_or(kind);
+    let own = (u64::from(stat.st_uid), u64::from(stat.st_gid));
+    let (uid, gid) = marks.owner.filter(|_| own == (0, 0)).unwrap_or(own);
+    let entry =
+        Entry { path, kind, mode: stat.st_mode & 0o7777, uid, gid, mtime: stat.st_mtime, xattrs: kept };
     let id = (stat.st_dev, stat.st_ino);
-    Ok(Some(Found { entry, id, links: stat.st_nlink, nanoseconds: stat.st_mtime_nsec, marks }))
+    Ok(Some(Found {
+        entry,
+        id,
+        links: stat.st_nlink,
+        nanoseconds: stat.st_mtime_nsec,
+        changed: (stat.st_ctime, stat.st_ctime_nsec),
+        marks,
+    }))
 }
 
 /// Returns what a file is, unless it is a socket or a link, whose target the stat does not hold.

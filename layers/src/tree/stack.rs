@@ -86,7 +86,7 @@ impl Stack {
         let (parent, name) = split(path);
         for &layer in self.shown(parent)?.iter() {
             if let Some(found) = self.look(layer, parent, name)? {
-                let is_whiteout = overlay::is_whiteout(&found.entry.kind);
+                let is_whiteout = overlay::is_whiteout(&found);
                 return Ok((!is_whiteout).then_some((layer, found)));
             }
         }

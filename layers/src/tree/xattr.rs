@@ -10,7 +10,9 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
+use super::recorded;
 use super::root::through_proc;
+use crate::tar::Kind;
 
 /// Which extended attributes are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,8 @@ impl Xattrs {
             Self::None => false,
             Self::Capability => name == CAPABILITY,
             Self::CapabilityAndUser => {
-                name == CAPABILITY || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
+                let is_ours = name.starts_with(b"user.overlay.") || name.starts_with(recorded::PREFIX);
+                name == CAPABILITY || name.starts_with(b"user.") && !is_ours
             }
         }
     }
@@ -41,14 +44,20 @@ type Attributes = BTreeMap<Vec<u8>, Vec<u8>>;
 
 const CAPABILITY: &[u8] = b"security.capability";
 
-/// What overlayfs noted on a file of an upper directory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What overlayfs noted on a file of an upper directory, and what was written down on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Marks {
     /// Nothing of the lower directories shows through.
     pub(super) opaque: bool,
+    /// The name is gone: what overlayfs takes for a whiteout where no device can be made.
+    pub(super) whiteout: bool,
     /// The directory's lower part is elsewhere, or the file's content is: `redirect_dir` or
     /// `metacopy` was on.
     pub(super) elsewhere: bool,
+    /// The owner that it is meant to have.
+    pub(super) owner: Option<(u64, u64)>,
+    /// The device that it is meant to be.
+    pub(super) device: Option<Kind>,
 }
 
 /// Reads the attributes of `name` in a directory; the empty name is the directory itself.
@@ -65,9 +74,14 @@ pub(super) fn read(
         if let Some(mark) = overlay_mark(attribute) {
             match mark {
                 b"opaque" => marks.opaque = get(&path, name, attribute)?.as_deref() == Some(b"y"),
+                b"whiteout" => marks.whiteout = true,
                 b"redirect" | b"metacopy" => marks.elsewhere = true,
                 _ => {}
             }
+        } else if attribute == recorded::OWNER {
+            marks.owner = get(&path, name, attribute)?.as_deref().and_then(recorded::owner);
+        } else if attribute == recorded::DEVICE {
+            marks.device = get(&path, name, attribute)?.as_deref().and_then(recorded::device);
         } else if keep.keeps(attribute)
             && let Some(value) = get(&path, name, attribute)?
         {
@@ -144,7 +158,8 @@ pub(super) fn remove_others(
 ) -> rustix::io::Result<()> {
     let path = through_proc(directory, b"");
     for attribute in list(&path, b"")?.split(|&byte| byte == 0) {
-        if keep.keeps(attribute) && !wanted.contains_key(attribute) {
+        let is_gone = keep.keeps(attribute) && !wanted.contains_key(attribute);
+        if is_gone || attribute == recorded::OWNER {
             rustix::fs::removexattr(&path, attribute)?;
         }
     }
@@ -178,6 +193,7 @@ mod tests {
         for name in [
             &b"security.selinux"[..],
             b"user.overlay.opaque",
+            b"user.oxbox.owner",
             b"trusted.overlay.redirect",
             b"system.posix_acl_access",
         ] {

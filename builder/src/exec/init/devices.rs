@@ -27,6 +27,7 @@ use rustix::mount::{
 use rustix::process::{fchdir, umask};
 
 use crate::exec::failure::{Errno, Failure, OrFail};
+use crate::exec::rung::Rung;
 use crate::exec::sandbox::Sandbox;
 use crate::exec::sandbox::device::{Access, Device, Presence};
 
@@ -70,7 +71,7 @@ struct Node {
 
 impl Nodes {
     /// Finds the usual devices and those that are asked for.
-    pub(super) fn find(devices: &[Device]) -> Result<Self, Failure> {
+    pub(super) fn find(devices: &[Device], rung: Rung) -> Result<Self, Failure> {
         let mut nodes = Vec::new();
         for (name, major, minor) in DEVICES {
             let path = format!("/dev/{name}");
@@ -92,7 +93,8 @@ impl Nodes {
         nodes.reverse();
         nodes.retain(|node| seen.insert(node.target.clone()));
         nodes.reverse();
-        if !is_first_user_namespace() {
+        // In a user namespace nobody can make any.
+        if rung.is_in_user_namespace() {
             for node in &mut nodes {
                 node.host = Some(of_host(&node.source)?);
             }
@@ -164,12 +166,6 @@ fn node(source: &Path, target: &str, access: Access, metadata: &Metadata) -> Nod
     }
 }
 
-/// Whether this is the user namespace that the kernel began with: only there can nodes be made.
-fn is_first_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_whitespace().eq(["0", "0", "4294967295"])
-}
-
 fn of_host(source: &Path) -> Result<OwnedFd, Failure> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     open_tree(CWD, source, flags)
@@ -188,7 +184,7 @@ pub(super) fn mount(
     umask(before);
     let dev = made?;
     let no_programs = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    mount_filesystem("devpts", &PTS_OPTIONS, no_programs, &directory(&dev, "pts")?)?;
+    mount_terminals(no_programs, &directory(&dev, "pts")?)?;
     let size = sandbox.shm_bytes.unwrap_or(SHM_BYTES).to_string();
     let shm = [("mode", "1777"), ("size", size.as_str())];
     mount_filesystem("tmpfs", &shm, quiet(), &directory(&dev, "shm")?)?;
@@ -196,6 +192,16 @@ pub(super) fn mount(
         // A kernel without message queues has no program that needs them.
         Ok(_) | Err(Failure::Io { errno: Errno(libc::ENODEV), .. }) => Ok(dev),
         Err(failure) => Err(failure),
+    }
+}
+
+/// Mounts the terminals; of the group that usually has them, unless there is no such group.
+fn mount_terminals(attributes: MountAttrFlags, place: &OwnedFd) -> Result<(), Failure> {
+    match mount_filesystem("devpts", &PTS_OPTIONS, attributes, place) {
+        Err(Failure::Io { errno: Errno(libc::EINVAL), .. }) => {
+            mount_filesystem("devpts", &PTS_OPTIONS[..2], attributes, place).map(drop)
+        }
+        mounted => mounted.map(drop),
     }
 }
 

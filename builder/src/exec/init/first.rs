@@ -16,11 +16,12 @@ use rustix::system::sethostname;
 use rustix::thread::UnshareFlags;
 
 use crate::exec::failure::{Errno, Failure, OrFail};
+use crate::exec::rung::Rung;
 use crate::exec::user::Identity;
 use crate::exec::{Exit, Network, Process, sys};
 
 use super::mounts::Planned;
-use super::program;
+use super::{outer, program};
 
 /// What process 1 is given.
 pub(super) struct First<'a> {
@@ -34,6 +35,7 @@ pub(super) struct First<'a> {
 pub(super) struct Given {
     pub(super) process: Process,
     pub(super) identity: Identity,
+    pub(super) rung: Rung,
     /// How many descriptors it may have open, if not as many as this process.
     pub(super) descriptors: Option<u64>,
 }
@@ -51,6 +53,9 @@ pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
     let root = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "the root")?;
     first.planned.attach(&root, &first.given.process.sandbox)?;
+    if first.given.rung.is_in_user_namespace() {
+        outer::leave_host(&root)?;
+    }
     let children = sys::watch_children().or_fail("watch", "children")?;
     let program = start(&first.given)?;
     attend(program, first.socket, &children)

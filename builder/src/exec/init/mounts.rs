@@ -20,6 +20,7 @@ use rustix::mount::{
 use rustix::process::fchdir;
 
 use crate::exec::failure::{Errno, Failure, OrFail};
+use crate::exec::rung::Rung;
 use crate::exec::sandbox::{Confinement, Sandbox};
 use crate::exec::{Access, Mount, Root, SecretFile, Source, sys};
 
@@ -64,22 +65,30 @@ struct Item {
 
 enum What {
     Proc,
-    Sys,
+    /// A clone of the host's, where no other can be made.
+    Sys(Option<OwnedFd>),
     Dev,
-    Tmpfs { size_bytes: Option<u64>, mode: Option<u32> },
-    File { content: Vec<u8>, mode: u32 },
+    Tmpfs {
+        size_bytes: Option<u64>,
+        mode: Option<u32>,
+    },
+    File {
+        content: Vec<u8>,
+        mode: u32,
+    },
     Secret(SecretFile),
     Detached(OwnedFd, Kind),
 }
 
 impl Planned {
     /// Clones what comes from the host, which is still in sight.
-    pub(super) fn open(mounts: Vec<Mount>, sandbox: &Sandbox) -> Result<Self, Failure> {
-        let mut nodes = Nodes::find(&sandbox.devices)?;
+    pub(super) fn open(mounts: Vec<Mount>, sandbox: &Sandbox, rung: Rung) -> Result<Self, Failure> {
+        let mut nodes = Nodes::find(&sandbox.devices, rung)?;
         let item = |target: String, what| Item { target, place: PathBuf::new(), what };
+        let sys = if rung.is_in_user_namespace() { host_sys()? } else { None };
         let mut items = vec![
             item("/proc".to_owned(), What::Proc),
-            item("/sys".to_owned(), What::Sys),
+            item("/sys".to_owned(), What::Sys(sys)),
             item("/dev".to_owned(), What::Dev),
         ];
         for mount in mounts {
@@ -88,7 +97,7 @@ impl Planned {
                 Source::File { content, mode } => What::File { content, mode },
                 Source::Secret(file) => What::Secret(file),
                 Source::Bind { path, access } => clone(&path, access)?,
-                Source::Tree { root, path, access } => tree(&root, &path, access)?,
+                Source::Tree { root, path, access } => tree(&root, &path, access, rung)?,
             };
             items.push(item(mount.target, what));
         }
@@ -127,12 +136,7 @@ impl Planned {
             let place = reach(root, &place, what.kind())?;
             match what {
                 What::Proc => proc = Some(mount_filesystem("proc", &[], quiet(), &place)?),
-                What::Sys => {
-                    let mut attributes = quiet();
-                    let usual = sandbox.confinement == Confinement::Usual;
-                    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, usual);
-                    sys = Some(mount_filesystem("sysfs", &[], attributes, &place)?);
-                }
+                What::Sys(host) => sys = Some(mount_sys(host, sandbox, &place)?),
                 What::Dev => {
                     let nodes = nodes.take().expect("because there is one /dev");
                     dev = Some(devices::mount(root, &place, nodes, sandbox)?);
@@ -190,8 +194,8 @@ fn clone(path: &Path, access: Access) -> Result<What, Failure> {
 }
 
 /// Makes a root, out of the program's sight, and clones what is at a path in it.
-fn tree(root: &Root, path: &str, access: Access) -> Result<What, Failure> {
-    let root = root::mount(root)?;
+fn tree(root: &Root, path: &str, access: Access, rung: Rung) -> Result<What, Failure> {
+    let root = root::mount(root, rung)?;
     let path = Path::new(if path.is_empty() { "." } else { path });
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -213,12 +217,33 @@ fn detached(mount: OwnedFd, path: &Path, access: Access) -> Result<What, Failure
     Ok(What::Detached(mount, if is_directory { Kind::Directory } else { Kind::File }))
 }
 
+/// Clones the host's /sys, with all that is mounted in it, to be read only.
+fn host_sys() -> Result<Option<OwnedFd>, Failure> {
+    match clone(Path::new("/sys"), Access::ReadOnly)? {
+        What::Detached(mount, _) => Ok(Some(mount)),
+        _ => Ok(None),
+    }
+}
+
+/// Mounts /sys: one of this sandbox's own network, which a user namespace with the host's may not have.
+fn mount_sys(host: Option<OwnedFd>, sandbox: &Sandbox, place: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let mut attributes = quiet();
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, sandbox.confinement == Confinement::Usual);
+    let own = filesystem("sysfs", &[], attributes);
+    let mount = match (own, host) {
+        (Err(Failure::Io { errno: Errno(libc::EPERM), .. }), Some(host)) => host,
+        (own, _) => own?,
+    };
+    attach(&mount, place, "/sys")?;
+    Ok(mount)
+}
+
 /// Turns the files of the run into mounts of single files.
 ///
 /// They live in one tmpfs. It must be attached for a moment, at /sys which is mounted later: before
 /// Linux 6.15 nothing can be cloned from a mount that is not part of the namespace.
 fn materialise(root: &OwnedFd, items: &mut [Item]) -> Result<(), Failure> {
-    let Some(sys) = items.iter().find(|item| matches!(item.what, What::Sys)) else { return Ok(()) };
+    let Some(sys) = items.iter().find(|item| matches!(item.what, What::Sys(_))) else { return Ok(()) };
     let place = open_place(root, &sys.place)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let files = mount_filesystem("tmpfs", &[("mode", "700")], attributes, &place)?;

@@ -68,17 +68,20 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     sys::unshare(UnshareFlags::NEWNS).or_fail("unshare", "the mount namespace")?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .or_fail("make private", "/")?;
-    let root = root::mount(&plan.process.root)?;
+    let root = root::mount(&plan.process.root, plan.rung)?;
     if plan.process.sandbox.confinement == Confinement::Usual {
         sys::refuse_devices(root.as_fd()).or_fail("refuse devices in", "the root")?;
     }
     let mut mounts = plan.process.mounts.clone();
     mounts.splice(0..0, hosts::mounts(&plan.process, &plan.resolver));
-    let mut planned = Planned::open(mounts, &plan.process.sandbox)?;
+    let mut planned = Planned::open(mounts, &plan.process.sandbox, plan.rung)?;
     enter(&root)?;
+    if !plan.rung.is_in_user_namespace() {
+        leave_host(&root)?;
+    }
 
-    let Plan { process, descriptors, .. } = plan;
-    let given = Given { identity: identify(&root, &process.user)?, process, descriptors };
+    let Plan { process, descriptors, rung, .. } = plan;
+    let given = Given { identity: identify(&root, &process.user)?, process, rung, descriptors };
     let mut mountpoints = Mountpoints::new(root.as_fd());
     let result = mountpoints
         .working_directory(&given.process.cwd, &given.identity)
@@ -90,11 +93,18 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     removed.map(|()| exit)
 }
 
-/// Makes `root` the root and forgets the host's.
+/// Makes `root` the root, on top of which the host's lies from now on.
 fn enter(root: &OwnedFd) -> Result<(), Failure> {
     fchdir(root).or_fail("enter", "the root")?;
-    // The old root ends up on top of the new one, and is then taken off.
-    pivot_root(".", ".").or_fail("pivot into", "the root")?;
+    pivot_root(".", ".").or_fail("pivot into", "the root")
+}
+
+/// Takes the host's root off this mount namespace.
+///
+/// In a user namespace that is for process 1, in its own one: the kernel lets /proc and /sys be mounted there
+/// only while others are in sight, whole.
+pub(super) fn leave_host(root: &OwnedFd) -> Result<(), Failure> {
+    fchdir(root).or_fail("enter", "the root")?;
     unmount(".", UnmountFlags::DETACH).or_fail("detach", "the host's root")?;
     fchdir(root).or_fail("enter", "the root")
 }

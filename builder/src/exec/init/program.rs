@@ -8,6 +8,7 @@ use rustix::process::{Gid, Uid, chdir, setsid, umask};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::exec::failure::{Errno, Failure, OrFail};
+use crate::exec::rung::Rung;
 use crate::exec::sandbox::Privileges;
 use crate::exec::{Process, sys};
 
@@ -25,7 +26,8 @@ pub(super) fn become_it(given: &Given) -> Failure {
     }
 }
 
-fn give_up(Given { process, identity, descriptors }: &Given) -> Result<(), Failure> {
+fn give_up(given: &Given) -> Result<(), Failure> {
+    let Given { process, identity, descriptors, .. } = given;
     let sandbox = &process.sandbox;
     // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
     setsid().or_fail("start", "a session")?;
@@ -46,8 +48,11 @@ fn give_up(Given { process, identity, descriptors }: &Given) -> Result<(), Failu
     if let Some(program) = seccomp::program(sandbox)? {
         sys::load_seccomp(&program).or_fail("load", "the seccomp filter")?;
     }
-    let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
-    set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
+    // With a single id there are no other groups, and nobody may set any.
+    if given.rung != Rung::SingleId {
+        let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
+        set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
+    }
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     set_thread_res_gid(gid, gid, gid).or_fail("set", "the group")?;
     capabilities::keep(sandbox.capabilities)?;

@@ -12,25 +12,42 @@ use rustix::mount::{
 use rustix::process::chdir;
 
 use crate::exec::failure::{Errno, Failure, OrFail};
+use crate::exec::rung::Rung;
 use crate::exec::{Overlay, Root};
 
 /// `redirect_dir` and `metacopy` would leave files in the upper directory whose content is elsewhere:
 /// the upper directory alone must say what changed. `index` would tie it to these lower directories.
-const OVERLAY_OPTIONS: [(&str, &str); 4] =
-    [("redirect_dir", "off"), ("metacopy", "off"), ("index", "off"), ("nfs_export", "off")];
+const OPTIONS: [(&str, &str); 4] =
+    [("index", "off"), ("nfs_export", "off"), ("redirect_dir", "off"), ("metacopy", "off")];
+
+/// `volatile`: else unmounting syncs the whole file system of the upper directory, for each RUN. What a crash may
+/// lose is an upper directory, which is swept anyway. `userxattr`: in a user namespace nobody may set trusted.*;
+/// it turns off `redirect_dir` and `metacopy` by itself and takes no word about them.
+const FLAGS: [&str; 2] = ["volatile", "userxattr"];
+
+/// Options with a value, and those without.
+type Options = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+
+fn options(rung: Rung) -> Options {
+    match rung.is_in_user_namespace() {
+        true => (&OPTIONS[..2], &FLAGS),
+        false => (&OPTIONS, &FLAGS[..1]),
+    }
+}
 
 /// Mounts `root` and returns it.
-pub(super) fn mount(root: &Root) -> Result<OwnedFd, Failure> {
+pub(super) fn mount(root: &Root, rung: Rung) -> Result<OwnedFd, Failure> {
     match root {
         Root::Directory(path) => bind(path),
         Root::Overlay(overlay) => {
             chdir(&overlay.directory).or_fail("enter", &overlay.directory)?;
             forget_volatile(&overlay.work).or_fail("reuse", &overlay.work)?;
-            match stack(overlay) {
+            let options = options(rung);
+            match stack(overlay, options) {
                 // Before Linux 6.8 the kernel does not take lower directories one by one; before 6.5 it
                 // only says so at the very end.
                 Err(first @ Failure::Overlay { errno: Errno(libc::EINVAL), .. }) => {
-                    stack_in_one_page(overlay).map_err(|_| first)
+                    stack_in_one_page(overlay, options).map_err(|_| first)
                 }
                 result => result,
             }
@@ -53,9 +70,9 @@ fn attach_at(mounted: &OwnedFd, path: &Path) -> Result<(), Failure> {
     move_mount(mounted, "", &place, "", flags).or_fail("mount at", path)
 }
 
-fn stack(overlay: &Overlay) -> Result<OwnedFd, Failure> {
+fn stack(overlay: &Overlay, options: Options) -> Result<OwnedFd, Failure> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).or_fail("open", "overlayfs")?;
-    configure(&context, overlay)
+    configure(&context, overlay, options)
         .map_err(|(option, error)| refused(overlay, option, last_word(&context), error))?;
     let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
         .or_fail("mount", "overlayfs")?;
@@ -67,14 +84,15 @@ fn stack(overlay: &Overlay) -> Result<OwnedFd, Failure> {
 ///
 /// The directories are opened, and named from `/proc/self/fd`: three or four bytes each instead of a
 /// path, which makes room for some eight hundred layers.
-fn stack_in_one_page(overlay: &Overlay) -> Result<OwnedFd, Failure> {
+fn stack_in_one_page(overlay: &Overlay, options: Options) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = |path: &Path| open(path, flags, Mode::empty()).or_fail("open", path);
     let lowers = overlay.lowers.iter().map(|lower| open(lower)).collect::<Result<Vec<_>, _>>()?;
     let (upper, work) = (open(&overlay.upper)?, open(&overlay.work)?);
     let number = |fd: &OwnedFd| fd.as_raw_fd().to_string();
-    let mut options: Vec<_> = OVERLAY_OPTIONS.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    options.push("volatile".to_owned());
+    let (pairs, flags) = options;
+    let mut options: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    options.extend(flags.iter().map(|&flag| flag.to_owned()));
     options.push(format!("lowerdir={}", lowers.iter().map(number).collect::<Vec<_>>().join(":")));
     options.push(format!("upperdir={},workdir={}", number(&upper), number(&work)));
     let options = CString::new(options.join(",")).expect("digits and words hold no zero byte");
@@ -106,17 +124,21 @@ fn forget_volatile(work: &Path) -> rustix::io::Result<()> {
 }
 
 /// Sets every option and creates the superblock; an error names the option.
-fn configure(context: &OwnedFd, overlay: &Overlay) -> Result<(), (String, rustix::io::Errno)> {
+fn configure(
+    context: &OwnedFd,
+    overlay: &Overlay,
+    (pairs, flags): Options,
+) -> Result<(), (String, rustix::io::Errno)> {
     let set = |name: &str, value: &Path| {
         fsconfig_set_string(context, name, value)
             .map_err(|error| (format!("{name}={}", value.display()), error))
     };
-    for (name, value) in [("source", "overlay")].iter().chain(&OVERLAY_OPTIONS) {
+    for (name, value) in [("source", "overlay")].iter().chain(pairs) {
         set(name, Path::new(value))?;
     }
-    // Without it unmounting syncs the whole file system of the upper directory, for each RUN. What a
-    // crash may lose is an upper directory, which is swept anyway.
-    fsconfig_set_flag(context, "volatile").map_err(|error| ("volatile".to_owned(), error))?;
+    for &flag in flags {
+        fsconfig_set_flag(context, flag).map_err(|error| (flag.to_owned(), error))?;
+    }
     // One by one: a single `lowerdir` of all would have to fit into a page.
     for lower in &overlay.lowers {
         set("lowerdir+", lower)?;
@@ -144,7 +166,8 @@ mod tests {
     use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
     use rustix::thread::UnshareFlags;
 
-    use super::{chdir, stack_in_one_page};
+    use super::{chdir, options, stack_in_one_page};
+    use crate::exec::rung::Rung;
     use crate::exec::{Overlay, sys};
 
     #[test]
@@ -163,13 +186,14 @@ mod tests {
         }
         fs::write(room.path().join("lower399/file"), "").unwrap();
         chdir(room.path()).unwrap();
-        let root = stack_in_one_page(&Overlay {
+        let overlay = Overlay {
             directory: room.path().to_owned(),
             lowers,
             upper: "upper".into(),
             work: "work".into(),
             mountpoint: "merged".into(),
-        });
+        };
+        let root = stack_in_one_page(&overlay, options(Rung::Root));
         openat(root.unwrap(), "file", OFlags::PATH, Mode::empty()).unwrap();
         chdir("/").unwrap();
         unmount(room.path().join("merged"), UnmountFlags::DETACH).unwrap();

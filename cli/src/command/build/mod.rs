@@ -162,6 +162,9 @@ pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
     let mut plan = options.plan()?;
     let wanted = options.outputs.wanted()?;
+    if !options.check && options.call.is_none() {
+        options.sandbox.stand(root.path())?;
+    }
     let at_hand = options.inputs.places(plan.keeps_git_dir())?.gather(&root, &options.registry)?;
     plan.context_epoch = at_hand.time;
     if let Some(question) = options.question(&plan, &at_hand) {

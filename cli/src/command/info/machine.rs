@@ -1,11 +1,12 @@
-//! What this machine allows, as far as it can be seen without trying.
+//! What this machine allows.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use oxbox_builder::exec::rung::{self, Found, Rung};
 use oxbox_copy::config::Environment;
 use oxbox_layers::oci::Platform;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// What was seen.
 #[derive(Debug, Serialize)]
@@ -16,17 +17,40 @@ pub(super) struct Machine {
     pub(super) is_root: bool,
     pub(super) overlayfs: bool,
     pub(super) user_namespaces: bool,
-    /// Whether a build's RUN can work, or why not.
-    #[serde(serialize_with = "verdict")]
-    pub(super) run: Result<(), &'static str>,
+    /// How programs of RUN are kept apart.
+    pub(super) isolation: Isolation,
     /// Files that credentials are read from. What is in them is nobody's business.
     pub(super) credential_files: Vec<PathBuf>,
     /// Folders that certificates of registries are read from.
     pub(super) certificate_folders: Vec<PathBuf>,
 }
 
-/// Looks around.
-pub(super) fn look() -> Machine {
+/// What works of the ways of running programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Isolation {
+    /// The way that a build takes by itself.
+    pub(super) taken: Rung,
+    /// All of them, the best one first.
+    pub(super) rungs: Vec<Way>,
+}
+
+/// One way.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Way {
+    pub(super) rung: Rung,
+    pub(super) works: bool,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) obstacle: Option<String>,
+    /// How to mend that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hint: Option<String>,
+}
+
+/// Looks around; what a RUN would do is tried.
+pub(super) fn look(state: &Path) -> Machine {
     let environment = Environment::of_process();
     let is_root = rustix::process::geteuid().is_root();
     let overlayfs = read("/proc/filesystems").lines().any(|line| line.ends_with("\toverlay"));
@@ -36,14 +60,22 @@ pub(super) fn look() -> Machine {
         is_root,
         overlayfs,
         user_namespaces: user_namespaces(),
-        run: match (is_root, overlayfs) {
-            (false, _) => Err("RUN needs root in this version"),
-            (true, false) => Err("the kernel has no overlayfs (modprobe overlay)"),
-            (true, true) => Ok(()),
-        },
+        isolation: isolation(state),
         credential_files: credential_files(&environment),
         certificate_folders: certificate_folders(&environment),
     }
+}
+
+fn isolation(state: &Path) -> Isolation {
+    let way = |found: Found| {
+        let (works, obstacle) = (found.verdict.is_ok(), found.verdict.err());
+        let hint = obstacle.as_ref().and_then(|obstacle| obstacle.hint.clone());
+        Way { rung: found.rung, works, obstacle: obstacle.map(|obstacle| obstacle.reason), hint }
+    };
+    let all = rung::survey(state).into_iter();
+    let rungs: Vec<_> = all.filter(|found| found.rung != Rung::None).map(way).collect();
+    let taken = rungs.iter().find(|way| way.works).map_or(Rung::None, |way| way.rung);
+    Isolation { taken, rungs }
 }
 
 fn user_namespaces() -> bool {
@@ -72,11 +104,4 @@ fn certificate_folders(environment: &Environment) -> Vec<PathBuf> {
 /// What cannot be read says nothing.
 fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_default()
-}
-
-fn verdict<S: Serializer>(run: &Result<(), &'static str>, serializer: S) -> Result<S::Ok, S::Error> {
-    match run {
-        Ok(()) => serializer.serialize_str("works"),
-        Err(reason) => serializer.serialize_str(reason),
-    }
 }

@@ -16,12 +16,12 @@ use crate::tar::{Entry, Kind, Reader, Writer};
 /// An entry and its content.
 type Member = (Entry, Vec<u8>);
 
-fn file(path: &str, content: &str) -> Member {
+pub(super) fn file(path: &str, content: &str) -> Member {
     let entry = Entry::new(path, Kind::File { size: content.len() as u64 }, 0o644);
     (own(entry), content.as_bytes().to_vec())
 }
 
-fn directory(path: &str) -> Member {
+pub(super) fn directory(path: &str) -> Member {
     (own(Entry::new(path, Kind::Directory, 0o755)), Vec::new())
 }
 
@@ -29,7 +29,7 @@ fn symlink(path: &str, target: &str) -> Member {
     (own(Entry::new(path, Kind::Symlink { target: target.into() }, 0o777)), Vec::new())
 }
 
-fn hardlink(path: &str, target: &str) -> Member {
+pub(super) fn hardlink(path: &str, target: &str) -> Member {
     (own(Entry::new(path, Kind::Hardlink { target: target.into() }, 0o644)), Vec::new())
 }
 
@@ -80,7 +80,7 @@ fn paths(tree: &Path) -> Vec<String> {
 }
 
 /// A tree applied from members, in its own temporary folder.
-fn tree(members: &[Member]) -> tempfile::TempDir {
+pub(super) fn tree(members: &[Member]) -> tempfile::TempDir {
     let tree = tempfile::tempdir().unwrap();
     apply_to(tree.path(), members).unwrap();
     tree

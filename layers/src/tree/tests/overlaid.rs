@@ -15,6 +15,7 @@ use super::{
     hardlink, members_of, paths, symlink, tree,
 };
 use crate::tar::{Entry, Kind, Writer, whiteout};
+use crate::tree::apply::Lower;
 use crate::tree::diff::DiffError;
 use crate::tree::overlay::{Namespace, changes};
 use crate::tree::{Stack, TreeError, emit, scan};
@@ -44,6 +45,7 @@ fn namespace() -> Namespace {
 /// Applies one layer to a tree of its own, to become a lower directory.
 fn snapshot(members: &[Member], lower: Option<&Stack>) -> tempfile::TempDir {
     let tree = tempfile::tempdir().unwrap();
+    let lower = lower.map(|lower| lower as &dyn Lower);
     let whiteouts = Whiteouts::Overlay { namespace: namespace(), lower };
     apply_bytes(tree.path(), &archive(members), &Options { whiteouts, ..OPTIONS }).unwrap();
     tree

@@ -21,11 +21,13 @@
 //! Not here: what a layer is (`snapshot/`), what a RUN means (`op/`).
 
 pub mod accounts;
+pub mod cgroup;
 pub mod descriptors;
 pub mod failure;
 mod hosts;
 mod init;
 mod interrupt;
+pub mod network;
 mod output;
 mod plan;
 mod run;
@@ -41,6 +43,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use failure::{Errno, Failure};
+pub use hosts::HostAddress;
 pub use init::init_main;
 pub use interrupt::Interrupt;
 pub use output::MAX_LINE_BYTES;
@@ -108,6 +111,8 @@ pub enum Network {
     Host,
     /// Its own loopback interface.
     None,
+    /// Others through an interface of its own, and not what listens on the host's loopback.
+    Private,
 }
 
 /// Something mounted into the sandbox. A mount point that had to be made is taken away afterwards.

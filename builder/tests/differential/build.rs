@@ -62,6 +62,7 @@ impl Base {
         let request = Request {
             secrets: Default::default(),
             agents: Default::default(),
+            surroundings: Default::default(),
             state: self.folder.join("state"),
             store: Arc::clone(&self.store),
             context: room.join("context"),

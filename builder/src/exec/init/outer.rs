@@ -19,10 +19,11 @@ use rustix::process::{
 use rustix::thread::UnshareFlags;
 
 use crate::exec::failure::{Failure, OrFail};
+use crate::exec::network::Keeper;
 use crate::exec::plan::{self, Outcome, Plan};
 use crate::exec::sandbox::Confinement;
 use crate::exec::user::{self, Identity};
-use crate::exec::{Exit, hosts, sys};
+use crate::exec::{Exit, Network, cgroup, hosts, sys};
 
 use super::first::{self, First, Given};
 use super::mountpoint::Mountpoints;
@@ -65,7 +66,13 @@ fn settle() -> Result<UnixStream, Failure> {
 }
 
 fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
+    let mut keeper = match plan.process.network {
+        Network::Private => Some(Keeper::start(&plan.connectors)?),
+        Network::Host | Network::None => None,
+    };
+    let groups = cgroup::open(&plan.process.sandbox.groups)?;
     sys::unshare(UnshareFlags::NEWNS).or_fail("unshare", "the mount namespace")?;
+    keeper.as_mut().map_or(Ok(()), Keeper::connect)?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .or_fail("make private", "/")?;
     let root = root::mount(&plan.process.root, plan.rung)?;
@@ -86,7 +93,7 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     let result = mountpoints
         .working_directory(&given.process.cwd, &given.identity)
         .and_then(|()| planned.place(&mut mountpoints))
-        .and_then(|()| watch(First { given, planned, socket }));
+        .and_then(|()| watch(First { given, planned, groups, socket }));
     // Also after a failure: the caller may want to look at what the upper directory holds.
     let removed = mountpoints.remove();
     let exit = result?;

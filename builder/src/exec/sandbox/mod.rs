@@ -16,6 +16,8 @@ pub mod resolver;
 pub mod resources;
 pub mod ulimit;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 pub use capability::Capabilities;
@@ -44,8 +46,10 @@ pub struct Sandbox {
     pub devices: Vec<Device>,
     /// What /etc/resolv.conf says.
     pub resolver: Resolver,
-    /// Limits of all processes together.
+    /// Limits of all processes together: whoever runs it makes control groups for them.
     pub resources: Resources,
+    /// The entrances (`cgroup.procs`) of control groups to be in.
+    pub groups: Vec<PathBuf>,
 }
 
 /// Which system calls are refused.

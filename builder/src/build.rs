@@ -13,6 +13,7 @@ use oxbox_layers::store::{Layout, StoreError};
 use crate::context::find::FindError;
 use crate::context::{Directory, Ignore, Scratch, TreeError};
 use crate::definition::{Definition, Origin};
+use crate::depot::{self, Caches, Stocks};
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
 use crate::exec::network::NoConnector;
@@ -30,12 +31,12 @@ use crate::op::run::{self, Copies, Surroundings};
 use crate::plan::graph::Op;
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
-use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
+use crate::snapshot::{ByRung, SnapshotError, Snapshotter as _};
 use crate::solve::explain;
 use crate::solve::schedule::Stopped;
 use crate::solve::{
     self, Answered, Asked, Cache, CacheError, Cancel, Explanation, Indexes, IndexesError, Key, LockError,
-    Locks, Reuse, SolveError, Solved, Workshop, stood_on,
+    Locks, Reuse, SolveError, Workshop, stood_on,
 };
 
 /// The latest time that a new layer carries unless told otherwise: 1980-01-01, the earliest that every
@@ -77,6 +78,8 @@ pub struct Request {
     pub surroundings: Surroundings,
     /// Whether the cache answers.
     pub reuse: Reuse,
+    /// Caches elsewhere.
+    pub caches: Caches,
     /// How many vertices are made at once.
     pub jobs: NonZero<usize>,
 }
@@ -118,6 +121,8 @@ pub enum BuildError {
     /// The Dockerfile says `# check=error=true`, and something was found.
     #[error("checks failed: {}", .rules.iter().map(|rule| rule.name()).collect::<Vec<_>>().join(", "))]
     Checks { rules: Vec<Rule> },
+    #[error("cannot write the cache that is to go elsewhere")]
+    Caches { source: ExportError },
     #[error(transparent)]
     Context(#[from] TreeError),
     /// The Dockerfile cannot be understood: the text shows lines and carets.
@@ -192,13 +197,15 @@ pub fn build(
     let answered = solve(&asked, &workshop, &file);
     // Also of a build that failed: it is the next one that is waited for.
     workshop.contexts.values().for_each(|context| context.remember());
-    let Answered { solved, told } = answered?;
+    let answered = answered?;
     if interrupt.is_sent() {
         return Err(BuildError::Interrupted);
     }
-    let images = write(&workshop, &plan, &solved, (request, created))
+    let images = write(&workshop, &plan, &answered, (request, created))
         .map_err(|source| BuildError::Export { source })?;
-    let explanation = Explanation { dockerfile: file.display().to_string(), steps: told };
+    depot::share(&workshop, &plan, &answered, &request.caches)
+        .map_err(|source| BuildError::Caches { source })?;
+    let explanation = Explanation { dockerfile: file.display().to_string(), steps: answered.told };
     if let Some(first) = images.first() {
         explanation.remember(&first.manifest.digest.to_string(), &workshop.cache, workshop.now)?;
     }
@@ -217,11 +224,11 @@ pub fn build(
 fn write(
     workshop: &Workshop<'_>,
     plan: &Plan,
-    solved: &[Arc<Solved>],
+    answered: &Answered,
     (request, created): (&Request, i64),
 ) -> Result<Vec<Exported>, ExportError> {
     let filesystems = plan.results.iter().map(|result| {
-        let layers = solved[result.vertex.0].layers.as_slice();
+        let layers = answered.solved[result.vertex.0].layers.as_slice();
         match plan.form {
             ResultForm::Image => Filesystem { folder: None, layers },
             ResultForm::Index => Filesystem::of_platform(&result.config.platform(), layers),
@@ -231,7 +238,7 @@ fn write(
     for files in &request.files {
         files::write(workshop, &filesystems, files)?;
     }
-    request.forms.iter().map(|form| export(workshop, plan, solved, created, form)).collect()
+    request.forms.iter().map(|form| export(workshop, plan, answered, created, form)).collect()
 }
 
 /// Refuses RUN where nothing runs programs, before anything is made.
@@ -348,7 +355,7 @@ fn workshop<'a>(
         path: spool.clone(),
         source,
     })?;
-    let snapshots = Overlay::open(state)?;
+    let snapshots = Box::new(ByRung::open(state)?);
     snapshots.sweep()?;
     let stat = state.join("stat");
     let open = |path: &Path, ignore| {
@@ -365,11 +372,13 @@ fn workshop<'a>(
         // The ignore file is the main context's alone.
         contexts.insert(Some(name.clone()), open(path, Ignore::default())?);
     }
+    let stocks = Stocks::new(&request.caches, fetch, Arc::clone(&store), progress);
     Ok(Workshop {
         store,
+        stocks,
         cache: open_cache(state, progress)?,
         indexes: Indexes::open(&state.join("indexes"))?,
-        snapshots: Box::new(snapshots),
+        snapshots,
         stood_on: HashSet::new(),
         mounts: cache_mounts(state)?,
         copies: Copies::new(state),
@@ -441,7 +450,12 @@ fn solve(asked: &Asked<'_>, workshop: &Workshop<'_>, file: &Path) -> Result<Answ
     const KILL: u8 = 9;
     let graph = asked.graph;
     workshop.progress.event(Event::Planned { graph });
-    let cancel = Cancel::and_then(|| workshop.interrupt.send(KILL));
+    let cancel = Cancel::and_then(|| {
+        // What is under way is of use when the rest is begun anew.
+        if !workshop.stocks.is_shaken() {
+            workshop.interrupt.send(KILL);
+        }
+    });
     solve::solve(workshop, asked, &cancel).map_err(|stopped| match stopped {
         Stopped::Cancelled | Stopped::Failed { error: SolveError::Interrupted, .. } => {
             BuildError::Interrupted

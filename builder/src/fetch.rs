@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use oxbox_layers::oci::{Descriptor, Digest, Platform, Reference};
 
+use crate::depot::Depot;
 use crate::plan::LayoutImage;
 
 /// Base images and files from elsewhere.
@@ -17,7 +18,14 @@ pub trait Fetch: Send + Sync {
     /// Config and manifest are in the store afterwards; layers may be left where they are.
     fn base(&self, reference: &Reference, platform: &Platform) -> Result<Descriptor, FetchError>;
 
-    /// Brings in a layer that [`Fetch::base`] left where it is.
+    /// Returns how caches elsewhere are reached.
+    ///
+    /// Who cannot reach any need not say so.
+    fn depot(&self) -> Option<&dyn Depot> {
+        None
+    }
+
+    /// Brings in a layer that [`Fetch::base`] left where it is, or that a [`Depot`] offered.
     fn layer(&self, layer: &Descriptor) -> Result<(), FetchError>;
 
     /// Brings an image of an OCI layout into the local store, as [`base`](Self::base) does.
@@ -118,6 +126,13 @@ pub enum FetchError {
     Layer {
         /// Which layer.
         digest: Digest,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A cache elsewhere cannot be read.
+    #[error("cannot read it")]
+    Cache {
         /// Why not.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::rung::Rung;
+
 /// Why the program of a step was not started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Failure {
@@ -120,6 +122,14 @@ pub enum Failure {
         /// How it ended and what it said, cut.
         said: String,
     },
+    /// It cannot be had on the rung that the builder stands on.
+    #[error("isolation {rung} cannot {what}")]
+    Unable {
+        /// What was wanted.
+        what: String,
+        /// How programs are kept apart here.
+        rung: Rung,
+    },
     /// The process that watches the program ended without a word.
     #[error("the sandbox's first process ended by itself ({status})")]
     Vanished {
@@ -159,6 +169,7 @@ impl Failure {
                 Some("--device takes character and block devices of this host, and folders of them")
             }
             Self::Network { .. } => Some("--network=host and --network=none do without it"),
+            Self::Unable { .. } => Some("`oxbox info` shows what other isolation would take"),
             Self::Vanished { .. } => Some("a lack of memory is the usual cause; see the kernel's log"),
             _ => None,
         }

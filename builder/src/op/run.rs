@@ -29,7 +29,7 @@ use self::mounts::Prepared;
 use crate::exec::{self, ExecError, Exit, Interrupt, Process, Sandbox, Source};
 use crate::mounts::MountsError;
 use crate::plan::graph::{Mount, Network, Run};
-use crate::snapshot::{Active, Known, SnapshotError, Snapshotter};
+use crate::snapshot::{Active, Known, Layers, SnapshotError, Snapshotter};
 use crate::solve::{Key, KeyHasher};
 
 pub use beforehand::prepare;
@@ -215,7 +215,7 @@ pub struct Room<'a> {
     /// Where they are unpacked.
     pub snapshots: &'a dyn Snapshotter,
     /// Tells what was noted of a layer that was written here.
-    pub known: &'a dyn Fn(&Layer) -> Option<Known<'a>>,
+    pub known: &'a (dyn Fn(&Layer) -> Option<Known<'a>> + Sync),
     /// What its mounts are made of.
     pub backing: Backing<'a>,
     /// What the caller gives to every RUN.
@@ -249,20 +249,25 @@ pub fn make(
 /// Makes a root of layers, unpacking those that are not here.
 fn stand_on(below: &[Layer], room: &Room<'_>) -> Result<Active, SnapshotError> {
     let chain: Vec<DiffId> = below.iter().map(|layer| layer.diff_id).collect();
-    match room.snapshots.prepare(&chain) {
-        Err(SnapshotError::Missing { .. }) => {}
-        // Most often all are: a RUN leaves its own, and to look at hundreds of layers twice shows.
-        prepared => return prepared,
+    room.snapshots.prepare_from(&chain, &Stored { layers: below, store: room.store, known: room.known })
+}
+
+/// Layers as the store has them.
+struct Stored<'a, 'known> {
+    layers: &'a [Layer],
+    store: &'a dyn BlobStore,
+    known: &'a (dyn Fn(&Layer) -> Option<Known<'known>> + Sync),
+}
+
+impl Layers for Stored<'_, '_> {
+    fn open(&self, at: usize) -> io::Result<Option<Box<dyn Read>>> {
+        let tar = self.layers[at].open_tar(self.store).map_err(io::Error::other)?;
+        Ok(Some(Box::new(tar)))
     }
-    let unpacked = room.snapshots.unpacked(&chain)?;
-    for (at, layer) in below.iter().enumerate().skip(unpacked) {
-        let mut open = || -> io::Result<Box<dyn Read>> {
-            Ok(Box::new(layer.open_tar(room.store).map_err(io::Error::other)?))
-        };
-        let known = (room.known)(layer);
-        room.snapshots.unpack(&chain[..=at], &mut open, known.as_ref())?;
+
+    fn known(&self, at: usize) -> Option<Known<'_>> {
+        (self.known)(&self.layers[at])
     }
-    room.snapshots.prepare(&chain)
 }
 
 /// Runs the command; afterwards others may have its cache mounts.

@@ -54,8 +54,9 @@ impl Job<'_> {
         let key = http::key(http, &digest, &validators, workshop.epoch);
         let was_cached = self.cached;
         let layer = self.cached(&key)?;
-        if layer.is_none() {
-            self.cached = was_cached;
+        match layer {
+            Some(_) => self.content = Some(key),
+            None => self.cached = was_cached,
         }
         Ok(layer.map(|layer| (layer, validators)))
     }

@@ -50,6 +50,6 @@ macro_rules! cases {
 }
 
 cases! {
-    apt attributes capabilities deletions devices dpkg groups hardlinks names network opaque owners
-    renames setuid signals special symlinks times users
+    apt attributes caches capabilities deletions devices dpkg groups hardlinks mounts names network opaque owners
+    renames secrets setuid signals special symlinks times users
 }

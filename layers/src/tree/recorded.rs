@@ -27,7 +27,7 @@ pub fn owner_text(uid: u64, gid: u64) -> String {
 }
 
 /// Reads an owner; `None` for what nobody here wrote.
-pub(super) fn owner(text: &[u8]) -> Option<(u64, u64)> {
+pub fn owner(text: &[u8]) -> Option<(u64, u64)> {
     let (uid, gid) = std::str::from_utf8(text).ok()?.split_once(':')?;
     Some((number(uid)?.into(), number(gid)?.into()))
 }
@@ -42,7 +42,7 @@ pub(super) fn device_text(kind: &Kind) -> Option<String> {
 }
 
 /// Reads a device; `None` for what nobody here wrote. A device 0:0 means a deletion, and is none.
-pub(super) fn device(text: &[u8]) -> Option<Kind> {
+pub fn device(text: &[u8]) -> Option<Kind> {
     let mut fields = std::str::from_utf8(text).ok()?.split(':');
     let kind = fields.next()?;
     let (major, minor) = (number(fields.next()?)?, number(fields.next()?)?);

@@ -99,7 +99,8 @@ fn parse(groups: &str, mounts: &str) -> Vec<Hierarchy> {
         let Some(mount) = mount else { continue };
         // A container may see only its own part of the hierarchy, though its group is named from the top.
         let inside = Path::new(group).strip_prefix(mount.root).unwrap_or(Path::new(""));
-        let inside: PathBuf = inside.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        let inside: PathBuf =
+            inside.components().filter(|part| matches!(part, Component::Normal(_))).collect();
         let top = PathBuf::from(mount.at);
         let own = if inside.as_os_str().is_empty() { top.clone() } else { top.join(inside) };
         found.push(Hierarchy { version, own, top, controllers });

@@ -6,10 +6,24 @@ use rustix::thread::{
 };
 
 use crate::exec::failure::{Failure, OrFail};
+use crate::exec::rung::Rung;
 use crate::exec::sandbox::Capabilities;
 
+/// Those of a rung: with CAP_SYS_CHROOT root can leave a root that is only changed.
+fn of(wanted: Capabilities, rung: Rung) -> Capabilities {
+    match rung {
+        Rung::Chroot => wanted.without("SYS_CHROOT"),
+        _ => wanted,
+    }
+}
+
 /// Takes everything else out of reach for good, setuid programs included.
-pub(super) fn drop_bounding(kept: Capabilities) -> Result<(), Failure> {
+pub(super) fn drop_bounding(wanted: Capabilities, rung: Rung) -> Result<(), Failure> {
+    if rung == Rung::Chroot && !holds(CapabilitySet::SETPCAP)? {
+        // Whoever started the container took it away, and with it the right to take away more.
+        return Ok(());
+    }
+    let kept = of(wanted, rung);
     for number in 0..u64::BITS {
         if kept.bits() & (1 << number) != 0 {
             continue;
@@ -29,9 +43,14 @@ pub(super) fn drop_bounding(kept: Capabilities) -> Result<(), Failure> {
 /// Keeps those, as far as oxbox itself has them, and lets none be inherited.
 ///
 /// Inheritable ones would reach programs with inheritable file capabilities (CVE-2022-24769).
-pub(super) fn keep(wanted: Capabilities) -> Result<(), Failure> {
+pub(super) fn keep(wanted: Capabilities, rung: Rung) -> Result<(), Failure> {
     let held = capabilities(None).or_fail("read", "capabilities")?.permitted;
-    let kept = held.intersection(CapabilitySet::from_bits_retain(wanted.bits()));
+    let kept = held.intersection(CapabilitySet::from_bits_retain(of(wanted, rung).bits()));
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).or_fail("set", "capabilities")
+}
+
+fn holds(capability: CapabilitySet) -> Result<bool, Failure> {
+    let held = capabilities(None).or_fail("read", "capabilities")?;
+    Ok(held.effective.contains(capability))
 }

@@ -10,12 +10,14 @@
 //! ```
 
 mod capabilities;
+mod chroot;
 mod devices;
 mod first;
 mod limits;
 mod mountpoint;
 mod mounts;
 mod outer;
+mod owners;
 mod program;
 mod root;
 mod seccomp;

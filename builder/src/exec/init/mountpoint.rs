@@ -200,7 +200,7 @@ fn components(path: &[u8]) -> impl Iterator<Item = OsString> {
         .map(|name| OsString::from_vec(name.to_vec()))
 }
 
-fn times(directory: &OwnedFd) -> rustix::io::Result<Timestamps> {
+pub(super) fn times(directory: &OwnedFd) -> rustix::io::Result<Timestamps> {
     let stat = fstat(directory)?;
     Ok(Timestamps {
         last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },

@@ -21,10 +21,12 @@ use rustix::thread::UnshareFlags;
 use crate::exec::failure::{Failure, OrFail};
 use crate::exec::network::Keeper;
 use crate::exec::plan::{self, Outcome, Plan};
+use crate::exec::rung::Rung;
 use crate::exec::sandbox::Confinement;
 use crate::exec::user::{self, Identity};
 use crate::exec::{Exit, Network, cgroup, hosts, sys};
 
+use super::chroot;
 use super::first::{self, First, Given};
 use super::mountpoint::Mountpoints;
 use super::mounts::Planned;
@@ -42,7 +44,11 @@ pub(super) fn main() -> ExitCode {
         // The builder died before the kernel knew that this process wants to die with it.
         return ExitCode::FAILURE;
     }
-    let outcome = match carry_out(plan, &socket) {
+    let done = match plan.rung {
+        Rung::Chroot => chroot::carry_out(plan, &socket),
+        _ => carry_out(plan, &socket),
+    };
+    let outcome = match done {
         Ok(exit) => Outcome::Ended(exit),
         Err(failure) => Outcome::Failed(failure),
     };
@@ -116,7 +122,7 @@ pub(super) fn leave_host(root: &OwnedFd) -> Result<(), Failure> {
     fchdir(root).or_fail("enter", "the root")
 }
 
-fn identify(root: &OwnedFd, user: &str) -> Result<Identity, Failure> {
+pub(super) fn identify(root: &OwnedFd, user: &str) -> Result<Identity, Failure> {
     user::find(user, &accounts(root, "etc/passwd")?, &accounts(root, "etc/group")?)
 }
 

@@ -90,6 +90,11 @@ impl Capabilities {
         Self((bits | union(added, false)) & !union(dropped, false))
     }
 
+    /// Returns this set without the one of this name.
+    pub fn without(self, name: &str) -> Self {
+        name.parse::<Named>().map_or(self, |named| Self(self.0 & !named.0.0))
+    }
+
     /// Whether the one of this name is in the set; `CAP_` before it changes nothing.
     pub fn has(self, name: &str) -> bool {
         name.parse::<Named>().is_ok_and(|named| self.0 & named.0.0 == named.0.0)

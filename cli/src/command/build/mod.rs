@@ -2,10 +2,13 @@
 
 mod agents;
 mod ahead;
+mod caches;
 mod caching;
 mod deliver;
+mod edits;
 mod elsewhere;
 mod exporter;
+mod familiar;
 mod inputs;
 mod listen;
 mod metadata;
@@ -15,6 +18,7 @@ mod secrets;
 mod shown;
 mod tidying;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,8 +48,9 @@ use caching::{Caching, Explain};
 use deliver::Carrier;
 use elsewhere::AtHand;
 pub(crate) use elsewhere::PlaceError;
+use familiar::Familiar;
 use inputs::Inputs;
-use listen::{Kept, Listening};
+use listen::{Given, Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
 pub(crate) use sandbox::{SecurityError, VolumeError};
@@ -64,6 +69,8 @@ pub(crate) struct Build {
     caching: Caching,
     #[command(flatten)]
     sandbox: Sandbox,
+    #[command(flatten)]
+    familiar: Familiar,
     #[command(flatten)]
     tidying: Tidying,
     /// Check the Dockerfile and build nothing: --call=check.
@@ -170,7 +177,7 @@ struct Built {
 pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
     let mut plan = options.plan()?;
-    let wanted = options.outputs.wanted()?;
+    let wanted = options.outputs.wanted()?.with_records(options.caching.inline());
     if !options.check && options.call.is_none() {
         options.sandbox.stand(root.path())?;
     }
@@ -221,13 +228,14 @@ fn build(
     let carrier = Carrier(&fetch);
     let destinations = fetch.runtime.block_on(carrier.registries(&wanted.pushed_as_made()))?;
     let ahead = Ahead::new(&fetch.runtime, progress.clone(), &request.store, destinations);
+    let given = Given::default();
     let made = match options.outputs.verify {
         false => {
-            let listening = Listening { inner: &ahead, explanation };
+            let listening = Listening { inner: &ahead, explanation, given: &given };
             oxbox_builder::build(request, &fetching, &listening, &programs).map_err(Into::into)
         }
         true => {
-            let listening = Listening { inner: &**progress, explanation };
+            let listening = Listening { inner: &**progress, explanation, given: &given };
             verify(request, &fetching, &listening, &programs)
         }
     };
@@ -247,6 +255,10 @@ fn build(
                 delivered = carrier.deliver(image, exporter) => delivered?,
                 () = signals.clone().happened() => return Err(Interrupted.into()),
             }
+        }
+        tokio::select! {
+            given = carrier.give(&options.caching, given) => given?,
+            () = signals.clone().happened() => return Err(Interrupted.into()),
         }
         Ok(images)
     })
@@ -299,15 +311,17 @@ impl Build {
 
     fn plan(&self) -> Result<plan::Options, OptionError> {
         let inputs = &self.inputs;
-        let mut build_args = inputs.build_args()?;
+        let mut build_args: BTreeMap<_, _> = self.familiar.proxies().collect();
+        build_args.extend(inputs.build_args()?);
         if let Some(epoch) = self.outputs.source_date_epoch {
             build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_string());
         }
         Ok(plan::Options {
             target: inputs.target.clone(),
             build_args,
-            labels: self.outputs.labels()?,
-            platforms: inputs.platform.clone(),
+            edits: self.outputs.edits.plan(),
+            first_base: inputs.from.clone(),
+            platforms: inputs.platforms(),
             emulated: plan::emulated(Path::new(plan::BINFMT_MISC)),
             network: self.sandbox.network(),
             hostname: self.sandbox.hostname(),
@@ -375,6 +389,7 @@ impl Build {
             agents: agents.sockets.clone(),
             times: self.outputs.times(),
             reuse: self.caching.reuse(),
+            caches: self.caching.caches(wanted.unopened()),
             jobs: self.caching.jobs(),
         })
     }

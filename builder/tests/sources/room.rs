@@ -159,6 +159,7 @@ impl Room {
             copies: Copies::new(&state),
             secrets: Secrets::default(),
             agents: Agents::default(),
+            surroundings: Default::default(),
             contexts: BTreeMap::from([(Some("named".to_owned()), Arc::new(named))]),
             fetch: server,
             repositories: Repositories::new(&state, interrupt),

@@ -54,6 +54,7 @@ use inputs::Inputs;
 use listen::{Given, Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
+pub(crate) use sandbox::{SecurityError, VolumeError};
 pub(crate) use secrets::SecretError;
 use shown::Shown;
 use tidying::Tidying;
@@ -131,6 +132,14 @@ pub(crate) enum OptionError {
         /// Why not.
         #[source]
         source: std::io::Error,
+    },
+    /// Memory and swap together are less than memory.
+    #[error("--memory-swap ({both} bytes) counts memory too, and is less than --memory ({memory} bytes)")]
+    SwapBelowMemory {
+        /// Of memory.
+        memory: u64,
+        /// Of both.
+        both: u64,
     },
     /// There is only one standard input.
     #[error("context and Dockerfile cannot both come from standard input")]
@@ -317,6 +326,8 @@ impl Build {
             platforms: inputs.platforms(),
             emulated: plan::emulated(Path::new(plan::BINFMT_MISC)),
             network: self.sandbox.network(),
+            hostname: self.sandbox.hostname(),
+            machine: self.sandbox.machine(),
             contexts: inputs.contexts()?,
             allow: self.sandbox.allow.iter().copied().collect(),
             ..plan::Options::default()
@@ -375,6 +386,7 @@ impl Build {
             origin: at_hand.origin.clone(),
             options,
             names: wanted.stored(),
+            surroundings: self.sandbox.surroundings()?,
             secrets: lent.secrets,
             agents: lent.agents,
             times: self.outputs.times(),

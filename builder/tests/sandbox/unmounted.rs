@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
         ("a_changed_root_has_the_files_of_the_run_and_then_its_own", files_are_placed_and_put_back),
         ("what_a_changed_root_had_none_of_is_gone_again", what_lacked_is_gone_again),
         ("a_changed_root_cannot_be_left", a_changed_root_cannot_be_left),
+        ("what_cannot_be_taken_away_is_not_got_back", what_cannot_be_taken_away_is_not_got_back),
         ("a_container_without_mknod_has_the_devices_that_matter", devices_without_mknod),
         ("without_a_filter_of_the_container_there_is_ours", there_is_a_filter),
         ("what_is_left_running_in_a_changed_root_is_ended", leftovers_are_ended),
@@ -162,6 +163,13 @@ fn a_changed_root_cannot_be_left() {
     assert!(said.contains("/proc/1/root: No such file"), "{said}");
     assert!(said.contains("mknod: /sda: Operation not permitted"), "{said}");
     assert!(!Path::new("/sda").exists());
+}
+
+fn what_cannot_be_taken_away_is_not_got_back() {
+    let place = Place::new();
+    let rights = PODMAN.replace(",+setpcap", "");
+    let said = place.shell_with(&["--bounding-set", &rights], "mkdir /x; chroot /x /bin/true 2>&1; true");
+    assert!(said.contains("Operation not permitted"), "{said}");
 }
 
 fn devices_without_mknod() {

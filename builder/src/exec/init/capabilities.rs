@@ -2,7 +2,7 @@
 
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
-    remove_capability_from_bounding_set, set_capabilities,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
 use crate::exec::failure::{Failure, OrFail};
@@ -20,8 +20,9 @@ fn of(wanted: Capabilities, rung: Rung) -> Capabilities {
 /// Takes everything else out of reach for good, setuid programs included.
 pub(super) fn drop_bounding(wanted: Capabilities, rung: Rung) -> Result<(), Failure> {
     if rung == Rung::Chroot && !holds(CapabilitySet::SETPCAP)? {
-        // Whoever started the container took it away, and with it the right to take away more.
-        return Ok(());
+        // Whoever started the container took it away, and with it the right to take away more. Root would get back
+        // by execve what is given up here, CAP_SYS_CHROOT above all, unless it has promised to get nothing.
+        return set_no_new_privs(true).or_fail("set", "no_new_privs");
     }
     let kept = of(wanted, rung);
     for number in 0..u64::BITS {

@@ -12,6 +12,7 @@ use rustix::process::geteuid;
 
 use super::kept::About;
 use super::{FILES, Held, LOCK, Mounts, MountsError, Sharing, Slot, Wanted, failed};
+use crate::exec::userns;
 use crate::snapshot::claim::Claim;
 
 /// Mode of a new cache unless told otherwise.
@@ -74,7 +75,7 @@ impl Mounts {
 
     fn chosen(&self, wanted: &Wanted) -> Result<Choice, MountsError> {
         let name = wanted.name();
-        let slots = self.slots(Some(&name))?;
+        let slots = self.slots(&name)?;
         let held = |slot: Slot, lock| Held { name: name.clone(), path: slot.path, _lock: lock };
         let mut free = None;
         let is_any = !slots.is_empty();
@@ -126,7 +127,7 @@ impl Mounts {
             Choice::None => {}
         }
         let name = wanted.name();
-        let taken = self.slots(Some(&name))?;
+        let taken = self.slots(&name)?;
         let free = (0..).find(|number| taken.iter().all(|slot| slot.number != *number));
         let number = free.expect("because a folder has fewer entries than there are numbers");
         let path = self.folder.join(format!("{name}-{number}"));
@@ -145,8 +146,7 @@ fn own(files: &Path, wanted: &Wanted) -> Result<(), MountsError> {
     if wanted.filled.is_none() || owner.uid.is_some() || owner.gid.is_some() || owner.mode.is_some() {
         let (uid, gid) = (owner.uid.unwrap_or(0), owner.gid.unwrap_or(0));
         match std::os::unix::fs::chown(files, Some(uid), Some(gid)) {
-            // Who is not root has no other users' files to give; in the sandbox they are its root's.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root() => {
+            Err(error) if is_beyond_reach(&error) => {
                 tracing::debug!(uid, gid, "a cache mount keeps its owner");
             }
             done => done.map_err(failed("chown", files))?,
@@ -155,6 +155,16 @@ fn own(files: &Path, wanted: &Wanted) -> Result<(), MountsError> {
         fs::set_permissions(files, mode).map_err(failed("set the mode of", files))?;
     }
     Ok(())
+}
+
+/// Whether there is no such owner here: without root there are no other users' files, and a user namespace
+/// may have few ids.
+fn is_beyond_reach(error: &io::Error) -> bool {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => !geteuid().is_root() || userns::is_entered(),
+        io::ErrorKind::InvalidInput => userns::is_entered(),
+        _ => false,
+    }
 }
 
 /// Notes that it is used now.

@@ -16,7 +16,7 @@ use crate::definition::{Definition, Origin};
 use crate::depot::{self, Caches, Stocks};
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
-use crate::exec::rung::{self, Rung, Standing};
+use crate::exec::rung::{self, Standing};
 use crate::export::files::{self, Files, Filesystem};
 use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
@@ -225,7 +225,7 @@ fn write(
     (request, created): (&Request, i64),
 ) -> Result<Vec<Exported>, ExportError> {
     let filesystems = plan.results.iter().map(|result| {
-        let layers = answered.solved[result.vertex.0].layers.as_slice();
+        let layers = answered.solved[result.vertex.0].layers().as_slice();
         match plan.form {
             ResultForm::Image => Filesystem { folder: None, layers },
             ResultForm::Index => Filesystem::of_platform(&result.config.platform(), layers),
@@ -242,7 +242,7 @@ fn write(
 fn check_runs(graph: &Graph, file: &Path) -> Result<(), BuildError> {
     for vertex in &graph.vertices {
         let flag = match &vertex.op {
-            Op::Run(_) if rung::standing().rung == Rung::None => {
+            Op::Run(_) if rung::is_refused() => {
                 let (file, standing) = (file.display().to_string(), rung::standing().clone());
                 return Err(BuildError::NoIsolation { file, line: vertex.line, standing });
             }

@@ -23,9 +23,11 @@
 pub mod accounts;
 pub mod descriptors;
 pub mod failure;
+pub mod given;
 mod hosts;
 mod init;
 mod interrupt;
+pub mod memory;
 mod output;
 mod plan;
 mod run;

@@ -131,7 +131,7 @@ fn image(
     (created, form): (i64, &Form),
 ) -> Result<(Descriptor, Descriptor), ExportError> {
     let workshop = gift.workshop;
-    let all = solved[stage.vertex.0].layers.to_vec();
+    let all = solved[stage.vertex.0].layers().to_vec();
     let own = stage.history.iter().filter(|line| has_layer(line, solved)).count();
     let base = all.len() - own;
     let mut history = base_history(&stage.config, base);

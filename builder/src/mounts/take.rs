@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::SystemTime;
 
+use oxbox_layers::tree::recorded;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::kept::About;
 use super::{FILES, Held, LOCK, Mounts, MountsError, Sharing, Slot, Wanted, failed};
-use crate::exec::userns;
 use crate::snapshot::claim::Claim;
 
 /// Mode of a new cache unless told otherwise.
@@ -145,8 +145,9 @@ fn own(files: &Path, wanted: &Wanted) -> Result<(), MountsError> {
     // What fills it brings its own, but for what is asked for.
     if wanted.filled.is_none() || owner.uid.is_some() || owner.gid.is_some() || owner.mode.is_some() {
         let (uid, gid) = (owner.uid.unwrap_or(0), owner.gid.unwrap_or(0));
-        match std::os::unix::fs::chown(files, Some(uid), Some(gid)) {
-            Err(error) if is_beyond_reach(&error) => {
+        match recorded::give(files, uid, gid) {
+            // Who is not root has no other users' files to give; in the sandbox they are its root's.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root() => {
                 tracing::debug!(uid, gid, "a cache mount keeps its owner");
             }
             done => done.map_err(failed("chown", files))?,
@@ -155,16 +156,6 @@ fn own(files: &Path, wanted: &Wanted) -> Result<(), MountsError> {
         fs::set_permissions(files, mode).map_err(failed("set the mode of", files))?;
     }
     Ok(())
-}
-
-/// Whether there is no such owner here: without root there are no other users' files, and a user namespace
-/// may have few ids.
-fn is_beyond_reach(error: &io::Error) -> bool {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => !geteuid().is_root() || userns::is_entered(),
-        io::ErrorKind::InvalidInput => userns::is_entered(),
-        _ => false,
-    }
 }
 
 /// Notes that it is used now.

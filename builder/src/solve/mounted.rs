@@ -45,7 +45,7 @@ impl Job<'_> {
                 epoch: workshop.epoch,
                 output: &mut output,
             };
-            let made = run::make(run, &below.layers, &mut room, writer);
+            let made = run::make(run, below.layers(), &mut room, writer);
             if matches!(made, Err(RunError::Busy)) {
                 busy = run::wanted(run, &materials).into_values().collect();
             }
@@ -107,7 +107,7 @@ impl Workshop<'_> {
                             let reading = readings.next().expect("because every mount of a context was read");
                             Material::Files(reading.tree(), of_context(name, files, key))
                         }
-                        tree => Material::Layers(Arc::clone(&input(run, tree, others).layers)),
+                        tree => Material::Layers(Arc::clone(input(run, tree, others).layers())),
                     }
                 }
                 Mount::Cache { files: Some(files), .. } => self.filling(run, files, others)?,

@@ -13,15 +13,16 @@ use oxbox_layers::store::{Layout, StoreError};
 use crate::context::find::FindError;
 use crate::context::{Directory, Ignore, Scratch, TreeError};
 use crate::definition::{Definition, Origin};
+use crate::depot::{self, Caches, Stocks};
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
-use crate::exec::rung::{self, Rung, Standing};
+use crate::exec::rung::{self, Standing};
 use crate::export::files::{self, Files, Filesystem};
 use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
 use crate::lazy::Lazy;
-use crate::lent::{Agents, Secrets};
+use crate::lent::{Agents, Lent, Secrets};
 use crate::lint::{self, Checked, Rule};
 use crate::mounts::{Mounts, MountsError};
 use crate::op::git::Repositories;
@@ -29,12 +30,12 @@ use crate::op::run::Copies;
 use crate::plan::graph::{Op, Security};
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
-use crate::snapshot::{Overlay, SnapshotError, Snapshotter as _};
+use crate::snapshot::{ByRung, SnapshotError, Snapshotter as _};
 use crate::solve::explain;
 use crate::solve::schedule::Stopped;
 use crate::solve::{
     self, Answered, Asked, Cache, CacheError, Cancel, Explanation, Indexes, IndexesError, Key, LockError,
-    Locks, Reuse, SolveError, Solved, Workshop, stood_on,
+    Locks, Reuse, SolveError, Workshop, stood_on,
 };
 
 /// The latest time that a new layer carries unless told otherwise: 1980-01-01, the earliest that every
@@ -74,6 +75,8 @@ pub struct Request {
     pub times: Times,
     /// Whether the cache answers.
     pub reuse: Reuse,
+    /// Caches elsewhere.
+    pub caches: Caches,
     /// How many vertices are made at once.
     pub jobs: NonZero<usize>,
 }
@@ -115,6 +118,8 @@ pub enum BuildError {
     /// The Dockerfile says `# check=error=true`, and something was found.
     #[error("checks failed: {}", .rules.iter().map(|rule| rule.name()).collect::<Vec<_>>().join(", "))]
     Checks { rules: Vec<Rule> },
+    #[error("cannot write the cache that is to go elsewhere")]
+    Caches { source: ExportError },
     #[error(transparent)]
     Context(#[from] TreeError),
     /// The Dockerfile cannot be understood: the text shows lines and carets.
@@ -189,13 +194,15 @@ pub fn build(
     let answered = solve(&asked, &workshop, &file);
     // Also of a build that failed: it is the next one that is waited for.
     workshop.contexts.values().for_each(|context| context.remember());
-    let Answered { solved, told } = answered?;
+    let answered = answered?;
     if interrupt.is_sent() {
         return Err(BuildError::Interrupted);
     }
-    let images = write(&workshop, &plan, &solved, (request, created))
+    let images = write(&workshop, &plan, &answered, (request, created))
         .map_err(|source| BuildError::Export { source })?;
-    let explanation = Explanation { dockerfile: file.display().to_string(), steps: told };
+    depot::share(&workshop, &plan, &answered, &request.caches)
+        .map_err(|source| BuildError::Caches { source })?;
+    let explanation = Explanation { dockerfile: file.display().to_string(), steps: answered.told };
     if let Some(first) = images.first() {
         explanation.remember(&first.manifest.digest.to_string(), &workshop.cache, workshop.now)?;
     }
@@ -214,11 +221,11 @@ pub fn build(
 fn write(
     workshop: &Workshop<'_>,
     plan: &Plan,
-    solved: &[Arc<Solved>],
+    answered: &Answered,
     (request, created): (&Request, i64),
 ) -> Result<Vec<Exported>, ExportError> {
     let filesystems = plan.results.iter().map(|result| {
-        let layers = solved[result.vertex.0].layers().as_slice();
+        let layers = answered.solved[result.vertex.0].layers().as_slice();
         match plan.form {
             ResultForm::Image => Filesystem { folder: None, layers },
             ResultForm::Index => Filesystem::of_platform(&result.config.platform(), layers),
@@ -228,14 +235,14 @@ fn write(
     for files in &request.files {
         files::write(workshop, &filesystems, files)?;
     }
-    request.forms.iter().map(|form| export(workshop, plan, solved, created, form)).collect()
+    request.forms.iter().map(|form| export(workshop, plan, answered, created, form)).collect()
 }
 
 /// Refuses what is planned but cannot be run, before anything is made.
 fn check_runs(graph: &Graph, file: &Path) -> Result<(), BuildError> {
     for vertex in &graph.vertices {
         let flag = match &vertex.op {
-            Op::Run(_) if rung::standing().rung == Rung::None => {
+            Op::Run(_) if rung::is_refused() => {
                 let (file, standing) = (file.display().to_string(), rung::standing().clone());
                 return Err(BuildError::NoIsolation { file, line: vertex.line, standing });
             }
@@ -349,7 +356,7 @@ fn workshop<'a>(
         path: spool.clone(),
         source,
     })?;
-    let snapshots = Overlay::open(state)?;
+    let snapshots = Box::new(ByRung::open(state)?);
     snapshots.sweep()?;
     let stat = state.join("stat");
     let open = |path: &Path, ignore| {
@@ -366,11 +373,13 @@ fn workshop<'a>(
         // The ignore file is the main context's alone.
         contexts.insert(Some(name.clone()), open(path, Ignore::default())?);
     }
+    let stocks = Stocks::new(&request.caches, fetch, Arc::clone(&store), progress);
     Ok(Workshop {
         store,
+        stocks,
         cache: open_cache(state, progress)?,
         indexes: Indexes::open(&state.join("indexes"))?,
-        snapshots: Box::new(snapshots),
+        snapshots,
         stood_on: HashSet::new(),
         mounts: cache_mounts(state)?,
         copies: Copies::new(state),
@@ -378,7 +387,7 @@ fn workshop<'a>(
         agents: request.agents.clone(),
         contexts,
         fetch,
-        repositories: Repositories::new(state, interrupt),
+        repositories: Repositories::new(state, interrupt).lending(lent(request)),
         spool,
         compression: request.forms.first().map_or(Compression::None, |form| form.compression),
         threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
@@ -389,6 +398,10 @@ fn workshop<'a>(
         interrupt: interrupt.clone(),
         progress,
     })
+}
+
+fn lent(request: &Request) -> Lent {
+    Lent { secrets: request.secrets.clone(), agents: request.agents.clone() }
 }
 
 /// Returns the cache mounts of a state, without what killed processes left unfinished.
@@ -441,7 +454,12 @@ fn solve(asked: &Asked<'_>, workshop: &Workshop<'_>, file: &Path) -> Result<Answ
     const KILL: u8 = 9;
     let graph = asked.graph;
     workshop.progress.event(Event::Planned { graph });
-    let cancel = Cancel::and_then(|| workshop.interrupt.send(KILL));
+    let cancel = Cancel::and_then(|| {
+        // What is under way is of use when the rest is begun anew.
+        if !workshop.stocks.is_shaken() {
+            workshop.interrupt.send(KILL);
+        }
+    });
     solve::solve(workshop, asked, &cancel).map_err(|stopped| match stopped {
         Stopped::Cancelled | Stopped::Failed { error: SolveError::Interrupted, .. } => {
             BuildError::Interrupted

@@ -1,10 +1,12 @@
 //! What a build needs from outside, as a trait that the binary implements with the copy engine.
 
+use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 
 use oxbox_layers::oci::{Descriptor, Digest, Platform, Reference};
 
+use crate::depot::Depot;
 use crate::plan::LayoutImage;
 
 /// Base images and files from elsewhere.
@@ -17,7 +19,14 @@ pub trait Fetch: Send + Sync {
     /// Config and manifest are in the store afterwards; layers may be left where they are.
     fn base(&self, reference: &Reference, platform: &Platform) -> Result<Descriptor, FetchError>;
 
-    /// Brings in a layer that [`Fetch::base`] left where it is.
+    /// Returns how caches elsewhere are reached.
+    ///
+    /// Who cannot reach any need not say so.
+    fn depot(&self) -> Option<&dyn Depot> {
+        None
+    }
+
+    /// Brings in a layer that [`Fetch::base`] left where it is, or that a [`Depot`] offered.
     fn layer(&self, layer: &Descriptor) -> Result<(), FetchError>;
 
     /// Brings an image of an OCI layout into the local store, as [`base`](Self::base) does.
@@ -39,7 +48,7 @@ pub trait Fetch: Send + Sync {
 }
 
 /// A file that is wanted from a web server.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct UrlRequest<'a> {
     /// Where: http or https, perhaps with credentials in it.
     pub url: &'a str,
@@ -49,6 +58,14 @@ pub struct UrlRequest<'a> {
     pub authorization: Option<&'a str>,
     /// A body that is larger is an error.
     pub max_bytes: u64,
+}
+
+/// Credentials are nobody's but the server's.
+impl fmt::Debug for UrlRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told = f.debug_struct("UrlRequest");
+        told.field("url", &shown(self.url)).field("at_hand", self.at_hand).finish_non_exhaustive()
+    }
 }
 
 /// What a server says by which a body is known again.
@@ -118,6 +135,13 @@ pub enum FetchError {
     Layer {
         /// Which layer.
         digest: Digest,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A cache elsewhere cannot be read.
+    #[error("cannot read it")]
+    Cache {
         /// Why not.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,

@@ -3,6 +3,7 @@
 //! ```text
 //! cache.db      records ─▶ remembered layers, which a sweep of the store spares     forget: no record is left
 //! snapshots/    layers unpacked for RUN                                             forget: those not in use go
+//! mounts/       directories that RUNs see and builds outlive                        forget: those not in use go
 //! indexes/      what is in layers            sweep: those of layers that are gone   forget: all go
 //! stat/         what contexts' files hold    tidy: those of two months ago          forget: all go
 //! git/          what was fetched of repositories                                   forget: those not in use go
@@ -33,13 +34,14 @@ use std::path::{Path, PathBuf};
 use oxbox_layers::oci::Digest;
 use oxbox_layers::store::{ReachError, StoreError, Sweep};
 
-pub use self::bounds::{Amount, Bounds, Disk};
+pub use self::bounds::{Amount, Bounds, Disk, Kind};
 pub use self::evict::{Evicted, evict};
 pub use self::indexes::sweep_indexes;
 pub use self::leftovers::{Leftovers, sweep_leftovers};
 pub use self::tidy::tidy;
 pub use self::usage::{Usage, usage};
 use crate::context::Scratch;
+use crate::mounts::MountsError;
 use crate::op::git;
 use crate::snapshot::SnapshotError;
 use crate::solve::{Cache, CacheError};
@@ -51,6 +53,8 @@ pub struct Forgotten {
     pub records: usize,
     /// Unpacked layers.
     pub snapshots: usize,
+    /// Cache mounts.
+    pub mounts: usize,
     /// Indexes of layers.
     pub indexes: usize,
     /// Contexts whose files were known.
@@ -68,6 +72,8 @@ pub enum HousekeepingError {
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
+    Mounts(#[from] MountsError),
+    #[error(transparent)]
     Snapshots(#[from] SnapshotError),
     #[error(transparent)]
     Reach(#[from] ReachError),
@@ -83,12 +89,15 @@ pub fn remembered(state: &Path) -> Result<HashSet<Digest>, HousekeepingError> {
     Ok(cache.used_since(i64::MIN)?.into_iter().map(|layer| layer.descriptor.digest).collect())
 }
 
-/// Forgets past builds. Snapshots that a step stands on stay.
+/// Forgets past builds. Snapshots that a step stands on stay, and so do cache mounts that one has.
 pub fn forget(state: &Path, sweep: Sweep) -> Result<Forgotten, HousekeepingError> {
     let mut forgotten = Forgotten::default();
     let cache = cache(state)?;
     let snapshots = measure::snapshots(state, cache.as_ref())?;
     (forgotten.snapshots, forgotten.bytes) = evict::drop_snapshots(state, &snapshots, sweep)?;
+    let (mounts, bytes) = evict::drop_mounts(state, &measure::mounts(state)?, sweep)?;
+    forgotten.mounts = mounts;
+    forgotten.bytes += bytes;
     if let Some(cache) = cache {
         forgotten.records = match sweep {
             Sweep::Remove => cache.forget_before(i64::MAX)?,

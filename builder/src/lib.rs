@@ -10,6 +10,7 @@
 pub mod build;
 pub mod context;
 pub mod definition;
+pub mod depot;
 pub mod dockerfile;
 pub mod exec;
 pub mod export;

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use oxbox_layers::layer::Layer;
+use oxbox_layers::oci::Descriptor;
 
 use crate::plan::{Graph, VertexId};
 use crate::solve::Explanation;
@@ -87,6 +88,13 @@ pub enum Event<'a> {
     Explained {
         /// Step by step.
         explanation: &'a Explanation,
+    },
+    /// What the build gives away is in the store.
+    Given {
+        /// Which of those that were asked for.
+        at: usize,
+        /// The manifest.
+        manifest: &'a Descriptor,
     },
     /// Something that deserves a look and stops nothing.
     Warning {

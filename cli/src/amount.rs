@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use oxbox_builder::housekeeping::Amount;
+use oxbox_builder::housekeeping::{Amount, Kind};
 
 /// Why a text is no size or age.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) enum AmountError {
     #[error("not an age: write 24h, 90m or 7d")]
     Age,
     /// Not a filter that is known.
-    #[error("not a filter: write until=24h")]
+    #[error("not a filter: write until=24h, type=exec.cachemount or type=regular")]
     Filter,
 }
 
@@ -80,10 +80,21 @@ pub(crate) fn age(text: &str) -> Result<Duration, AmountError> {
     if text.is_empty() { Err(AmountError::Age) } else { Ok(Duration::from_secs(seconds)) }
 }
 
-/// Reads `until=AGE`, which BuildKit also calls `unused-for`.
-pub(crate) fn filter(text: &str) -> Result<Duration, AmountError> {
+/// What of the build cache is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filter {
+    /// What was of no use for so long.
+    Until(Duration),
+    /// What is of this kind.
+    Type(Kind),
+}
+
+/// Reads `until=AGE`, which BuildKit also calls `unused-for`, or `type=KIND` with BuildKit's names of kinds.
+pub(crate) fn filter(text: &str) -> Result<Filter, AmountError> {
     match text.split_once('=') {
-        Some(("until" | "unused-for", text)) => age(text),
+        Some(("until" | "unused-for", text)) => age(text).map(Filter::Until),
+        Some(("type", "exec.cachemount")) => Ok(Filter::Type(Kind::CacheMount)),
+        Some(("type", "regular")) => Ok(Filter::Type(Kind::Regular)),
         _ => Err(AmountError::Filter),
     }
 }
@@ -92,9 +103,9 @@ pub(crate) fn filter(text: &str) -> Result<Duration, AmountError> {
 mod tests {
     use std::time::Duration;
 
-    use oxbox_builder::housekeeping::Amount;
+    use oxbox_builder::housekeeping::{Amount, Kind};
 
-    use super::{AmountError, age, filter, size};
+    use super::{AmountError, Filter, age, filter, size};
 
     #[test]
     fn sizes_have_decimal_and_binary_units() {
@@ -127,8 +138,9 @@ mod tests {
         assert_eq!(age("24h"), Ok(Duration::from_secs(86_400)));
         assert_eq!(age("1h30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(age("7d"), Ok(Duration::from_secs(604_800)));
-        assert_eq!(filter("until=1m"), Ok(Duration::from_secs(60)));
-        assert_eq!(filter("unused-for=0s"), Ok(Duration::ZERO));
+        assert_eq!(filter("until=1m"), Ok(Filter::Until(Duration::from_secs(60))));
+        assert_eq!(filter("unused-for=0s"), Ok(Filter::Until(Duration::ZERO)));
+        assert_eq!(filter("type=exec.cachemount"), Ok(Filter::Type(Kind::CacheMount)));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// Say more on standard error; twice says what every part does.
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    #[arg(short, long, alias = "debug", action = clap::ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
     /// How progress looks.
     #[arg(long, value_enum, default_value_t = Progress::Auto, global = true, env = "BUILDKIT_PROGRESS")]

@@ -1,9 +1,10 @@
-//! An image just built, to be copied: what of its base was never brought in comes from where it is.
+//! An image just built, or a cache of it, to be copied: what of its base, or of a cache elsewhere, was never
+//! brought in comes from where it is.
 //!
 //! ```text
-//! blob ─ mounted from the base's repository, if the destination is of that registry
+//! blob ─ mounted from the base's repository or the cache's, if the destination is of that registry
 //!      ├ the store's
-//!      └ the base's, by way of this machine
+//!      └ the base's or the cache's, by way of this machine
 //! ```
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use oxbox_copy::endpoint::{AnySource, BlobStream, EndpointError, Origin, Source};
 use oxbox_layers::oci::{Descriptor, Digest};
 
-use crate::fetch::Puller;
+use crate::fetch::{Place, Puller};
 
 /// An image in the store, and where the layers of its base come from.
 pub(crate) struct Built {
@@ -31,7 +32,7 @@ impl Source for Built {
 
     async fn blob(&self, descriptor: &Descriptor) -> Result<BlobStream, EndpointError> {
         match self.stored.blob(descriptor).await {
-            Err(error @ EndpointError::Absent { .. }) => match self.puller.source(&descriptor.digest) {
+            Err(error @ EndpointError::Absent { .. }) => match self.puller.source(descriptor) {
                 Ok(base) => base.blob(descriptor).await,
                 Err(_) => Err(error),
             },
@@ -44,7 +45,7 @@ impl Source for Built {
     }
 
     fn origin(&self, blob: &Descriptor) -> Option<Origin> {
-        let base = self.puller.origins.of(&blob.digest)?;
+        let Place::Registry(base) = self.puller.origins.of(&blob.digest)? else { return None };
         Some(Origin { registry: base.domain().to_owned(), repository: base.path().to_owned() })
     }
 }

@@ -143,7 +143,7 @@ fn buildxs_names_are_understood_and_nonsense_is_not() {
         "5%",
     ]);
     oxbox.run(["prune", "--max-used-space", "lots"]).fails(2, &["lots", "write 10GB"]);
-    oxbox.run(["prune", "--filter", "type=exec.cachemount"]).fails(2, &["until=24h"]);
+    oxbox.run(["prune", "--filter", "type=exec.cashmount"]).fails(2, &["until=24h", "type=exec.cachemount"]);
     oxbox.run(["build", "--cache-max", "much", "."]).fails(2, &["much"]);
 }
 

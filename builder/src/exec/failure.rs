@@ -9,6 +9,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::rung::Rung;
+
 /// Why the program of a step was not started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Failure {
@@ -94,6 +96,14 @@ pub enum Failure {
         /// This machine's architecture.
         machine: String,
     },
+    /// It cannot be had on the rung that the builder stands on.
+    #[error("isolation {rung} cannot {what}")]
+    Unable {
+        /// What was wanted.
+        what: String,
+        /// How programs are kept apart here.
+        rung: Rung,
+    },
     /// The process that watches the program ended without a word.
     #[error("the sandbox's first process ended by itself ({status})")]
     Vanished {
@@ -125,6 +135,10 @@ impl Failure {
             }
             Self::Io { verb, errno: Errno(libc::EINVAL), .. } if verb == "make private" => Some(
                 "the root directory here is no mount point, as in a chroot: bind-mount it onto itself first",
+            ),
+            Self::Unable { .. } => Some("`oxbox info` shows what other isolation would take"),
+            Self::Io { verb, errno: Errno(libc::EROFS), .. } if verb == "make the mount point" => Some(
+                "it lies in a read-only mount, where nothing can be made: write rw there, or have it in the source",
             ),
             Self::Vanished { .. } => Some("a lack of memory is the usual cause; see the kernel's log"),
             _ => None,

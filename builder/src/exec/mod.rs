@@ -23,6 +23,7 @@
 pub mod accounts;
 pub mod descriptors;
 pub mod failure;
+pub mod given;
 mod hosts;
 mod init;
 mod interrupt;

@@ -68,6 +68,10 @@ pub(super) fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
 /// Needs `CAP_SYS_ADMIN` for just that reason. `seccompiler` would set the flag, and with it `sudo`
 /// and every other setuid program in a RUN would stop working.
 pub(super) fn load_seccomp(program: &[sock_filter]) -> io::Result<()> {
+    set_filter(program, 0).map(drop)
+}
+
+fn set_filter(program: &[sock_filter], flags: libc::c_ulong) -> io::Result<i64> {
     #[repr(C)]
     struct Program {
         length: u16,
@@ -76,15 +80,9 @@ pub(super) fn load_seccomp(program: &[sock_filter]) -> io::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let program = Program { length, filter: program.as_ptr() };
     // SAFETY: the kernel copies `length` instructions out of the slice, which outlives the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            0 as libc::c_ulong,
-            &raw const program,
-        )
-    };
-    check(result)
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    check(result).map(|()| result)
 }
 
 /// Blocks SIGCHLD and returns the descriptor that reports it instead.
@@ -161,6 +159,136 @@ pub(super) fn raise_loopback() -> io::Result<()> {
         request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
         check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request))
     }
+}
+
+/// A system call that waits for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    /// Names it towards the kernel.
+    pub(super) id: u64,
+    /// Who calls: a thread, as this process's /proc knows it.
+    pub(super) process: i32,
+    pub(super) number: i64,
+    pub(super) arguments: [u64; 6],
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The kernel does it.
+    Proceed,
+    /// It was done, and returns this.
+    Done(i64),
+    /// It fails with this error.
+    Refused(i32),
+}
+
+/// Loads a filter that has some calls answered by whoever reads the descriptor; for this process and its children.
+pub(super) fn listen_seccomp(program: &[sock_filter]) -> io::Result<OwnedFd> {
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // With it a signal does not have the call begun anew once it was received; Linux before 5.19 has no such flag.
+    let killable = flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    let descriptor = match set_filter(program, killable) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => set_filter(program, flags)?,
+        loaded => loaded?,
+    };
+    let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
+    // SAFETY: the kernel returned a new descriptor, which is ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Receives a call.
+pub(super) fn next_call(listener: BorrowedFd<'_>) -> io::Result<Call> {
+    // SAFETY: the kernel wants the struct zeroed, and fills it; all zero is a valid value of it.
+    let notice = unsafe {
+        let mut notice: libc::seccomp_notif = std::mem::zeroed();
+        check(libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notice))?;
+        notice
+    };
+    let process = i32::try_from(notice.pid).map_err(io::Error::other)?;
+    Ok(Call { id: notice.id, process, number: notice.data.nr.into(), arguments: notice.data.args })
+}
+
+/// Whether a call still waits, so that the process that it is of is still the one it was.
+pub(super) fn is_waiting(listener: BorrowedFd<'_>, id: u64) -> bool {
+    // SAFETY: the kernel reads a number.
+    unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) == 0 }
+}
+
+/// Answers a call.
+pub(super) fn answer_call(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
+    let (val, error, flags) = match answer {
+        Answer::Proceed => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+        Answer::Done(value) => (value, 0, 0),
+        Answer::Refused(errno) => (0, -errno, 0),
+    };
+    let response = libc::seccomp_notif_resp { id, val, error, flags };
+    // SAFETY: the kernel reads a struct of the size that is part of the request.
+    check(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const response) })
+}
+
+/// Reads the memory of another process; returns how much there was.
+pub(super) fn read_memory(process: Pid, address: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: address as *mut _, iov_len: bytes.len() };
+    // SAFETY: the local part is a slice that outlives the call; the remote address is looked at by the kernel only.
+    let count = unsafe {
+        libc::process_vm_readv(process.as_raw_nonzero().get(), &raw const local, 1, &raw const remote, 1, 0)
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes all of `bytes` into the memory of another process.
+pub(super) fn write_memory(process: Pid, address: u64, bytes: &[u8]) -> io::Result<()> {
+    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: address as *mut _, iov_len: bytes.len() };
+    // SAFETY: the local part is only read, and outlives the call; the remote address is the other process's matter.
+    let count = unsafe {
+        libc::process_vm_writev(process.as_raw_nonzero().get(), &raw const local, 1, &raw const remote, 1, 0)
+    };
+    match usize::try_from(count) {
+        Ok(count) if count == bytes.len() => Ok(()),
+        Ok(_) => Err(io::Error::from_raw_os_error(libc::EFAULT)),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Gives a file to root, whose it is: what that takes away goes.
+pub(super) fn own(file: &OwnedFd) -> io::Result<()> {
+    // SAFETY: an empty C string and numbers.
+    check(unsafe { libc::fchownat(file.as_raw_fd(), c"".as_ptr(), 0, 0, libc::AT_EMPTY_PATH) })
+}
+
+/// What a file is, as programs are told.
+pub(super) fn stat(file: &OwnedFd) -> io::Result<libc::stat> {
+    // SAFETY: all zero is a valid value, and the kernel fills it.
+    unsafe {
+        let mut found: libc::stat = std::mem::zeroed();
+        check(libc::fstat(file.as_raw_fd(), &raw mut found))?;
+        Ok(found)
+    }
+}
+
+/// The same, with more.
+pub(super) fn statx(file: &OwnedFd, mask: u32) -> io::Result<libc::statx> {
+    // SAFETY: all zero is a valid value, and the kernel fills it.
+    unsafe {
+        let mut found: libc::statx = std::mem::zeroed();
+        let flags = libc::AT_EMPTY_PATH;
+        check(libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, mask, &raw mut found))?;
+        Ok(found)
+    }
+}
+
+/// A struct of the kernel's, as memory holds it.
+pub(super) trait Plain {}
+impl Plain for libc::stat {}
+impl Plain for libc::statx {}
+
+/// Returns the bytes of a struct of the kernel's.
+pub(super) fn bytes_of<T: Plain>(value: &T) -> &[u8] {
+    // SAFETY: these structs have explicit padding and were zeroed before the kernel filled them, so each byte is set.
+    unsafe { std::slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
 fn check(result: impl Into<i64>) -> io::Result<()> {

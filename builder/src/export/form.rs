@@ -6,6 +6,8 @@ use oxbox_layers::compress::Compression;
 use oxbox_layers::layer::Family;
 use oxbox_layers::oci::Platform;
 
+use crate::depot::Inline;
+
 /// What an image is made like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Form {
@@ -19,6 +21,20 @@ pub struct Form {
     pub family: Family,
     /// What its documents say beside their content.
     pub annotations: Vec<Annotation>,
+    /// Whether its config tells how it was made.
+    pub history: Telling,
+    /// Whether its config has the records of its layers, for builds elsewhere.
+    pub inline: Inline,
+}
+
+/// Whether a config tells how its image was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Telling {
+    /// It does, the base's part included.
+    #[default]
+    Full,
+    /// It does not.
+    Nothing,
 }
 
 /// Which layers are made to be compressed as the [`Form`] says.
@@ -78,6 +94,8 @@ impl Form {
             squash: Squash::None,
             family: Family::Oci,
             annotations: Vec::new(),
+            history: Telling::Full,
+            inline: Inline::No,
         }
     }
 

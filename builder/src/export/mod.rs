@@ -24,11 +24,13 @@ use oxbox_layers::stack::ContentError;
 use oxbox_layers::store::{Committed, StoreError};
 use serde_json::{Map, Value};
 
+use crate::depot::{Gift, INLINE, Inline, inline};
 use crate::plan::graph::HistoryLine;
 use crate::plan::{Plan, ResultForm, StageResult};
-use crate::solve::{CacheError, IndexesError, Solved, Workshop};
-use form::{Annotated, Form, Squash};
+use crate::solve::{Answered, CacheError, IndexesError, SolveError, Solved, Workshop};
+use form::{Annotated, Form, Squash, Telling};
 use relayer::Layers;
+pub(crate) use relayer::recompress;
 
 /// How BuildKit marks the lines of history that a Dockerfile made; tools look for it.
 const COMMENT: &str = "buildkit.dockerfile.v0";
@@ -50,6 +52,8 @@ pub struct Exported {
 pub enum ExportError {
     #[error(transparent)]
     Cache(#[from] CacheError),
+    #[error("cannot pack the cache mount {id}")]
+    CacheMount { id: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot read the files of the result")]
     Content { source: ContentError },
     #[error(transparent)]
@@ -61,24 +65,28 @@ pub enum ExportError {
     #[error(transparent)]
     Layer(#[from] LayerError),
     #[error(transparent)]
+    Mounts(#[from] crate::mounts::MountsError),
+    #[error(transparent)]
+    Solve(#[from] Box<SolveError>),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// Writes what a plan ends in, in one form: an image, or an index of one for each platform.
 ///
-/// `solved` are all vertices of the graph by their places; `created` is what the image says of when it
-/// was made, in seconds since 1970.
+/// `created` is what the image says of when it was made, in seconds since 1970.
 pub fn export(
     workshop: &Workshop<'_>,
     plan: &Plan,
-    solved: &[Arc<Solved>],
+    answered: &Answered,
     created: i64,
     form: &Form,
 ) -> Result<Exported, ExportError> {
     let mut images = Vec::new();
     let mut config = None;
+    let gift = Gift { workshop, graph: &plan.graph, conclusions: &answered.conclusions };
     for stage in &plan.results {
-        let (manifest, of) = image(workshop, stage, solved, (created, form))?;
+        let (manifest, of) = image(gift, stage, &answered.solved, (created, form))?;
         images.push(manifest);
         config.get_or_insert(of);
     }
@@ -117,11 +125,12 @@ fn index(workshop: &Workshop<'_>, images: &[Descriptor], form: &Form) -> Result<
 
 /// Writes the image that a stage is, and returns its manifest and its config.
 fn image(
-    workshop: &Workshop<'_>,
+    gift: Gift<'_>,
     stage: &StageResult,
     solved: &[Arc<Solved>],
     (created, form): (i64, &Form),
 ) -> Result<(Descriptor, Descriptor), ExportError> {
+    let workshop = gift.workshop;
     let all = solved[stage.vertex.0].layers().to_vec();
     let own = stage.history.iter().filter(|line| has_layer(line, solved)).count();
     let base = all.len() - own;
@@ -142,10 +151,14 @@ fn image(
         Squash::New => squash_history(&mut history, base, layers.len() - base),
         Squash::All => squash_history(&mut history, 0, layers.len()),
     }
+    let mut other = true_of_any(&stage.config.other);
+    if form.inline == Inline::Yes {
+        other.insert(INLINE.to_owned(), inline(gift, stage.vertex, &layers, form.compression)?);
+    }
     let config = Config {
         created: Some(created),
-        history: Some(history),
-        other: true_of_any(&stage.config.other),
+        history: (form.history == Telling::Full).then_some(history),
+        other,
         rootfs: RootFs { diff_ids: layers.iter().map(|layer| layer.diff_id).collect(), ..RootFs::default() },
         ..stage.config.clone()
     };
@@ -173,8 +186,18 @@ fn squash_history(history: &mut [History], kept: usize, layers: usize) {
     }
 }
 
-/// What Docker notes at the top of a config of how it made this very image; not true of one on top.
-const NOTES: [&str; 6] = ["container", "container_config", "docker_version", "id", "parent", "throwaway"];
+/// What Docker, BuildKit and oxbox note at the top of a config of how they made this very image; not true
+/// of one on top.
+const NOTES: [&str; 8] = [
+    "container",
+    "container_config",
+    "docker_version",
+    "id",
+    "moby.buildkit.cache.v0",
+    INLINE,
+    "parent",
+    "throwaway",
+];
 
 /// Returns the base's fields that nobody here knows, as every edit keeps them, without Docker's notes.
 fn true_of_any(other: &Map<String, Value>) -> Map<String, Value> {

@@ -101,7 +101,7 @@ impl ChangeSink for Sink {
     }
 }
 
-fn recompress(
+pub(crate) fn recompress(
     workshop: &Workshop<'_>,
     layer: &Layer,
     compression: Compression,

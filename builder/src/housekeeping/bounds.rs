@@ -41,6 +41,8 @@ pub struct Disk {
 /// What may stay.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Bounds {
+    /// Only things of this kind go, and only they count.
+    pub kind: Option<Kind>,
     /// Only what was of no use for so long goes.
     pub unused_for: Option<Duration>,
     /// So much stays in any case, but no more than `max_used`.
@@ -49,6 +51,15 @@ pub struct Bounds {
     pub max_used: Option<Amount>,
     /// The disk shall have so much left.
     pub min_free: Option<Amount>,
+}
+
+/// Kinds of things that may go, as BuildKit tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `exec.cachemount`: a directory that RUNs mount.
+    CacheMount,
+    /// `regular`: what an instruction made, as a blob or unpacked.
+    Regular,
 }
 
 /// Something that may go.
@@ -65,6 +76,7 @@ pub struct Candidate<T> {
 impl Bounds {
     /// What holds if nobody says otherwise: BuildKit's defaults for its whole cache.
     pub const USUAL: Self = Self {
+        kind: None,
         unused_for: None,
         reserved: Some(Amount::AtMost { percent: 10, bytes: 10_000_000_000 }),
         max_used: Some(Amount::AtMost { percent: 80, bytes: 100_000_000_000 }),

@@ -1,6 +1,6 @@
 //! Takes from the cache what was of use the longest ago, until the rest is in bounds.
 //!
-//! Only what nothing else needs counts: layers that no image has, and unpacked layers. Records go here, and
+//! Only what nothing else needs counts: layers that no image has, unpacked layers, and cache mounts. Records go here, and
 //! snapshots; the layers' blobs are the store's to remove, after their records.
 
 use std::collections::HashSet;
@@ -10,10 +10,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use oxbox_layers::oci::{ChainId, Digest};
 use oxbox_layers::store::{BlobStore as _, Layout, Sweep};
 
-use super::bounds::{Bounds, Candidate, Disk};
+use super::bounds::{Bounds, Candidate, Disk, Kind};
 use super::measure::{self, Measured};
 use super::{HousekeepingError, cache};
-use crate::snapshot::{Overlay, Snapshotter as _};
+use crate::mounts::{Kept, Mounts, Removal};
+use crate::snapshot::{Overlay, Plain, Snapshotter as _};
 use crate::solve::Cache;
 
 /// What went, or would.
@@ -25,14 +26,26 @@ pub struct Evicted {
     pub records: usize,
     /// Unpacked layers.
     pub snapshots: usize,
-    /// Bytes of those.
+    /// Cache mounts.
+    pub mounts: usize,
+    /// Bytes of those, and of the unpacked layers.
     pub bytes: u64,
 }
 
 /// Something of the cache.
 enum Thing {
     Layer(Digest),
+    Mount(Kept, u64),
     Snapshot(Measured),
+}
+
+impl Thing {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Mount(..) => Kind::CacheMount,
+            Self::Layer(_) | Self::Snapshot(_) => Kind::Regular,
+        }
+    }
 }
 
 /// Forgets what is beyond the bounds; `needed` are blobs that images have.
@@ -54,11 +67,17 @@ pub fn evict(
         let (bytes, used) = (one.bytes, seconds(one.kept.used));
         candidates.push(Candidate { what: Thing::Snapshot(one), bytes, used });
     }
+    for (kept, bytes) in measure::mounts(state)? {
+        let used = seconds(kept.used);
+        candidates.push(Candidate { what: Thing::Mount(kept, bytes), bytes, used });
+    }
+    candidates.retain(|candidate| bounds.kind.is_none_or(|kind| candidate.what.kind() == kind));
     let mut evicted = Evicted::default();
-    let mut snapshots = Vec::new();
+    let (mut snapshots, mut mounts) = (Vec::new(), Vec::new());
     for candidate in bounds.choose(candidates, seconds(SystemTime::now()), Disk::of(state)) {
         match candidate.what {
             Thing::Layer(digest) => evicted.layers.push(digest),
+            Thing::Mount(kept, bytes) => mounts.push((kept, bytes)),
             Thing::Snapshot(one) => snapshots.push(one),
         }
     }
@@ -68,7 +87,31 @@ pub fn evict(
         (Some(cache), Sweep::DryRun) => cache.count_records(&evicted.layers)?,
     };
     (evicted.snapshots, evicted.bytes) = drop_snapshots(state, &snapshots, sweep)?;
+    let (mounts, bytes) = drop_mounts(state, &mounts, sweep)?;
+    evicted.mounts = mounts;
+    evicted.bytes += bytes;
     Ok(evicted)
+}
+
+/// Removes those of the cache mounts that no RUN has; returns how many, and their bytes.
+pub(super) fn drop_mounts(
+    state: &Path,
+    mounts: &[(Kept, u64)],
+    sweep: Sweep,
+) -> Result<(usize, u64), HousekeepingError> {
+    let here = Mounts::new(state);
+    let (mut dropped, mut freed) = (0, 0);
+    for (kept, bytes) in mounts {
+        let goes = match sweep {
+            Sweep::DryRun => !here.is_in_use(&kept.name)?,
+            Sweep::Remove => here.remove(&kept.name)? == Removal::Gone,
+        };
+        if goes {
+            dropped += 1;
+            freed += bytes;
+        }
+    }
+    Ok((dropped, freed))
 }
 
 /// Removes those of the snapshots that no step stands on; returns how many, and their bytes.
@@ -87,6 +130,16 @@ pub(super) fn drop_snapshots(
         overlay.prune(&mut |layer: &ChainId| {
             let path = place(layer);
             let Some(one) = snapshots.iter().find(|one| one.kept.path == path) else { return true };
+            dropped += 1;
+            bytes += one.bytes;
+            sweep == Sweep::DryRun
+        })?;
+    }
+    if Plain::is_used(state) {
+        let roots = snapshots.iter().filter(|one| Plain::has(state, &one.kept.path));
+        let roots: Vec<_> = roots.collect();
+        Plain::new(state)?.prune(&mut |layer: &ChainId| {
+            let Some(one) = roots.iter().find(|one| one.kept.layer == *layer) else { return true };
             dropped += 1;
             bytes += one.bytes;
             sweep == Sweep::DryRun

@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::HousekeepingError;
-use crate::snapshot::{Kept, Overlay};
+use crate::mounts::{Kept as Mount, Mounts};
+use crate::snapshot::{Kept, Overlay, Plain};
 use crate::solve::Cache;
 
 /// `st_blocks` counts these, whatever the filesystem's own blocks are.
@@ -46,12 +47,15 @@ fn identity(found: &Metadata) -> (u64, u64) {
 
 /// Returns the snapshots with their sizes. Each is walked once; the cache knows the rest.
 pub(super) fn snapshots(state: &Path, cache: Option<&Cache>) -> Result<Vec<Measured>, HousekeepingError> {
-    if !state.join("snapshots").exists() {
-        return Ok(Vec::new());
-    }
     let known = cache.map(Cache::measured).transpose()?.unwrap_or_default();
-    let all = Overlay::open_all(state)?;
-    let lists = all.iter().map(Overlay::list).collect::<Result<Vec<_>, _>>()?;
+    let all = match state.join("snapshots").exists() {
+        true => Overlay::open_all(state)?,
+        false => Vec::new(),
+    };
+    let mut lists = all.iter().map(Overlay::list).collect::<Result<Vec<_>, _>>()?;
+    if Plain::is_used(state) {
+        lists.push(Plain::new(state)?.list()?);
+    }
     let measured: Vec<Measured> = lists
         .into_iter()
         .flatten()
@@ -68,6 +72,13 @@ pub(super) fn snapshots(state: &Path, cache: Option<&Cache>) -> Result<Vec<Measu
         cache.put_measured(sizes.iter().map(|(name, bytes)| (name.as_str(), *bytes)))?;
     }
     Ok(measured)
+}
+
+/// Returns the cache mounts with what they take. Those that a RUN had since they were measured are walked.
+pub(super) fn mounts(state: &Path) -> Result<Vec<(Mount, u64)>, HousekeepingError> {
+    let mounts = Mounts::new(state);
+    let kept = mounts.list()?.into_iter();
+    kept.map(|kept| Ok((kept.clone(), mounts.bytes(&kept, tree)?))).collect()
 }
 
 /// Returns the path of a snapshot's state folder entry that is not ours to know, with its bytes.

@@ -45,8 +45,10 @@ pub fn tidy(state: &Path, bounds: &Bounds) -> Result<Option<Evicted>, Housekeepi
     }
     let layers = cache.as_ref().map(Cache::layers).transpose()?.unwrap_or_default();
     let snapshots = measure::snapshots(state, cache.as_ref())?;
+    let mounts = measure::mounts(state)?;
+    let rebuilt = snapshots.iter().map(|one| one.bytes).chain(mounts.iter().map(|(_, bytes)| *bytes));
     // More than that it is not, whatever images have of it.
-    let most = layers.iter().map(|layer| layer.size).chain(snapshots.iter().map(|one| one.bytes)).sum();
+    let most = layers.iter().map(|layer| layer.size).chain(rebuilt).sum();
     let evicted = match bounds.keeps(most, Disk::of(state)) >= most {
         true => Evicted::default(),
         false => bound(state, bounds)?,

@@ -7,6 +7,7 @@ use oxbox_layers::oci::ChainId;
 use oxbox_layers::store::{BlobStore as _, Layout, Sweep};
 
 use super::{HousekeepingError, cache, list, measure};
+use crate::mounts::{Kept, Mounts};
 use crate::solve::Remembered;
 
 /// All that a state folder holds. No byte is in two of these.
@@ -24,6 +25,8 @@ pub struct Usage {
     pub unfinished: Part,
     /// Layers unpacked for RUN.
     pub snapshots: Vec<Unpacked>,
+    /// Directories that RUNs mount, the least recently used first.
+    pub mounts: Vec<CacheMount>,
     /// Indexes of layers.
     pub indexes: Part,
     /// What is known of contexts' files.
@@ -67,6 +70,17 @@ pub struct Unpacked {
     pub used: SystemTime,
 }
 
+/// A directory that RUNs mount and builds outlive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheMount {
+    /// What it is, and where.
+    pub kept: Kept,
+    /// What it takes on disk.
+    pub bytes: u64,
+    /// Whether a RUN has it now.
+    pub in_use: bool,
+}
+
 impl Usage {
     /// Returns the layers that the cache alone needs.
     pub fn cache_only(&self) -> Part {
@@ -80,12 +94,17 @@ impl Usage {
         let rebuildable = [self.indexes, self.contexts, self.temporary];
         let parts: u64 = parts.iter().chain(&rebuildable).map(|part| part.bytes).sum();
         let others: u64 = self.others.iter().map(|(_, bytes)| bytes).sum();
-        parts + self.unpacked().bytes + self.database + others
+        parts + self.unpacked().bytes + self.mounted().bytes + self.database + others
     }
 
     /// Returns the unpacked layers in all.
     pub fn unpacked(&self) -> Part {
         self.snapshots.iter().map(|one| one.bytes).fold(Part::default(), Part::and)
+    }
+
+    /// Returns the cache mounts in all.
+    pub fn mounted(&self) -> Part {
+        self.mounts.iter().map(|one| one.bytes).fold(Part::default(), Part::and)
     }
 }
 
@@ -119,6 +138,12 @@ pub fn usage(state: &Path, store: Option<&Layout>) -> Result<Usage, Housekeeping
         .map(|one| Unpacked { layer: one.kept.layer, bytes: one.bytes, used: one.kept.used })
         .collect();
     usage.snapshots.sort_by_key(|one| one.used);
+    let here = Mounts::new(state);
+    for (kept, bytes) in measure::mounts(state)? {
+        let in_use = here.is_in_use(&kept.name)?;
+        usage.mounts.push(CacheMount { kept, bytes, in_use });
+    }
+    usage.mounts.sort_by_key(|one| one.kept.used);
     let files = |folder: &str| {
         let files = list(&state.join(folder))?;
         Ok::<_, HousekeepingError>(
@@ -128,7 +153,8 @@ pub fn usage(state: &Path, store: Option<&Layout>) -> Result<Usage, Housekeeping
     (usage.indexes, usage.contexts, usage.temporary) = (files("indexes")?, files("stat")?, files("tmp")?);
     let database = ["cache.db", "cache.db-wal", "cache.db-shm", "cache.db.damaged"];
     usage.database = database.iter().map(|name| measure::file(&state.join(name))).sum();
-    usage.others = measure::others(state, &["store", "snapshots", "indexes", "stat", "tmp", "locks"]);
+    let known = ["store", "snapshots", "roots", "mounts", "indexes", "stat", "tmp", "locks"];
+    usage.others = measure::others(state, &known);
     Ok(usage)
 }
 

@@ -1,6 +1,7 @@
 //! The cache mounts that are there: what they are, how large, and how one goes.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -69,7 +70,7 @@ impl About {
     }
 
     /// Returns what a RUN would ask for to get this one.
-    fn wanted(&self) -> Wanted {
+    pub(crate) fn wanted(&self) -> Wanted {
         let Self { id, mode, uid, gid, filled } = self;
         Wanted {
             id: id.clone(),
@@ -119,8 +120,12 @@ impl Mounts {
         if let Some(lock) = Self::alone(&slot)?
             && lock.metadata().and_then(|found| found.modified()).is_ok_and(|used| used == kept.used)
         {
-            // It is measured again if this fails.
-            let _ = fs::write(folder.join(SIZE), format!("{bytes}\n"));
+            // It is measured again if this fails. The clock of inodes is behind that of `used`.
+            let noted = File::create(folder.join(SIZE)).and_then(|mut file| {
+                file.write_all(format!("{bytes}\n").as_bytes())?;
+                file.set_modified(SystemTime::now())
+            });
+            noted.unwrap_or_else(|error| tracing::debug!(%error, "cannot note the size of a cache mount"));
         }
         Ok(bytes)
     }

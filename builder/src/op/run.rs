@@ -24,10 +24,12 @@ use oxbox_layers::tar::{Entry, whiteout};
 use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
 
 use self::mounts::Prepared;
+use crate::exec::given::{GiveError, give_new_files};
+use crate::exec::rung::{self, Rung};
 use crate::exec::{self, ExecError, Exit, Interrupt, Process, Source};
 use crate::mounts::MountsError;
 use crate::plan::graph::{Mount, Network, Run};
-use crate::snapshot::{Active, Known, SnapshotError, Snapshotter};
+use crate::snapshot::{Active, Known, Layers, SnapshotError, Snapshotter};
 use crate::solve::{Key, KeyHasher};
 
 pub use copies::{Copies, CopiesError};
@@ -96,6 +98,13 @@ pub enum RunError {
         command: String,
         /// How it ended.
         exit: Exit,
+    },
+    /// What it made cannot be given to its user.
+    #[error("cannot give the command's files to its user")]
+    Give {
+        /// Why not.
+        #[source]
+        source: GiveError,
     },
     /// The layer cannot be written.
     #[error("cannot write the layer")]
@@ -201,7 +210,7 @@ pub struct Room<'a> {
     /// Where they are unpacked.
     pub snapshots: &'a dyn Snapshotter,
     /// Tells what was noted of a layer that was written here.
-    pub known: &'a dyn Fn(&Layer) -> Option<Known<'a>>,
+    pub known: &'a (dyn Fn(&Layer) -> Option<Known<'a>> + Sync),
     /// What its mounts are made of.
     pub backing: Backing<'a>,
     /// Ends the command when the build is given up.
@@ -233,20 +242,25 @@ pub fn make(
 /// Makes a root of layers, unpacking those that are not here.
 fn stand_on(below: &[Layer], room: &Room<'_>) -> Result<Active, SnapshotError> {
     let chain: Vec<DiffId> = below.iter().map(|layer| layer.diff_id).collect();
-    match room.snapshots.prepare(&chain) {
-        Err(SnapshotError::Missing { .. }) => {}
-        // Most often all are: a RUN leaves its own, and to look at hundreds of layers twice shows.
-        prepared => return prepared,
+    room.snapshots.prepare_from(&chain, &Stored { layers: below, store: room.store, known: room.known })
+}
+
+/// Layers as the store has them.
+struct Stored<'a, 'known> {
+    layers: &'a [Layer],
+    store: &'a dyn BlobStore,
+    known: &'a (dyn Fn(&Layer) -> Option<Known<'known>> + Sync),
+}
+
+impl Layers for Stored<'_, '_> {
+    fn open(&self, at: usize) -> io::Result<Option<Box<dyn Read>>> {
+        let tar = self.layers[at].open_tar(self.store).map_err(io::Error::other)?;
+        Ok(Some(Box::new(tar)))
     }
-    let unpacked = room.snapshots.unpacked(&chain)?;
-    for (at, layer) in below.iter().enumerate().skip(unpacked) {
-        let mut open = || -> io::Result<Box<dyn Read>> {
-            Ok(Box::new(layer.open_tar(room.store).map_err(io::Error::other)?))
-        };
-        let known = (room.known)(layer);
-        room.snapshots.unpack(&chain[..=at], &mut open, known.as_ref())?;
+
+    fn known(&self, at: usize) -> Option<Known<'_>> {
+        (self.known)(&self.layers[at])
     }
-    room.snapshots.prepare(&chain)
 }
 
 /// Runs the command; afterwards others may have its cache mounts.
@@ -255,6 +269,10 @@ fn execute(run: &Run, active: &Active, mut prepared: Prepared, room: &mut Room<'
     let exit = exec::run(&process, room.interrupt, &mut |_stream, line| (room.output)(line))
         .map_err(|source| RunError::Exec { command: command(run), source })?;
     match exit {
+        Exit::Code(0) if rung::standing().rung == Rung::SingleId && !run.user.is_empty() => {
+            give_new_files(&run.user, active.upper(), active.lowers())
+                .map_err(|source| RunError::Give { source })
+        }
         Exit::Code(0) => Ok(()),
         exit => Err(RunError::Failed { command: command(run), exit }),
     }

@@ -102,7 +102,10 @@ impl Planner<'_> {
                 let op = Op::Image(Image { name: name.clone(), manifest: pulled.base.manifest.clone() });
                 let vertex = self.growing.add(op, format!("FROM {}", pulled.title), line);
                 self.titles.add(&[vertex], &pulled.platform, None);
-                State::image(vertex.id(), pulled.base.config.clone(), pulled.platform.clone())
+                let mut state =
+                    State::image(vertex.id(), pulled.base.config.clone(), pulled.platform.clone());
+                self.options.edits.begin(&mut state);
+                state
             }
             Ground::Stage(stage) => self.states[*stage].as_ref()?.child(),
         })

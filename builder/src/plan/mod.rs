@@ -27,6 +27,7 @@ pub(crate) mod arguments;
 mod bases;
 mod contexts;
 mod copy;
+mod edits;
 mod emulation;
 mod epoch;
 mod error;
@@ -58,6 +59,7 @@ mod warning;
 
 pub use bases::{Base, Bases, MemoryBases};
 pub use contexts::{Context, ContextError, LayoutImage, LayoutPick};
+pub use edits::Edits;
 pub use emulation::{BINFMT_MISC, emulated};
 pub use error::{Meant, PlanError, PlanErrorKind, PlanErrors};
 pub use graph::{Graph, Op, StageResult, Vertex, VertexId};
@@ -248,10 +250,7 @@ fn globals(file: &File, outline: &Outline<'_>, options: &Options) -> Result<Scop
 
 /// The image is for the platform that was asked for, or else for that of its base.
 fn finish(mut state: State, options: &Options) -> StageResult {
-    if !options.labels.is_empty() {
-        let labels = state.container().labels.get_or_insert_default();
-        labels.extend(options.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
-    }
+    options.edits.finish(&mut state);
     let config = &mut state.config;
     if let Some(asked) = options.platforms.first() {
         let same = config.os == asked.os && config.architecture == asked.architecture;

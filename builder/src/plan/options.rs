@@ -6,6 +6,7 @@ use std::str::FromStr;
 use oxbox_layers::oci::Platform;
 
 use super::contexts::{self, Context};
+use super::edits::Edits;
 use super::graph::Network;
 
 /// What the caller says of a build.
@@ -15,8 +16,10 @@ pub struct Options {
     pub target: Option<String>,
     /// Values for ARGs. A bare `--build-arg NAME` has been looked up already.
     pub build_args: BTreeMap<String, String>,
-    /// Labels of the result; they win over those of the file.
-    pub labels: BTreeMap<String, String>,
+    /// What becomes of the result's config whatever the file says.
+    pub edits: Edits,
+    /// What the first FROM stands on, instead of what it names.
+    pub first_base: Option<String>,
     /// Platforms to build for. None: `build_platform` is asked for, and the base decides what it is.
     pub platforms: Vec<Platform>,
     /// Platform of this machine.
@@ -67,7 +70,8 @@ impl Default for Options {
         Self {
             target: None,
             build_args: BTreeMap::new(),
-            labels: BTreeMap::new(),
+            edits: Edits::default(),
+            first_base: None,
             platforms: Vec::new(),
             build_platform: Platform::host(),
             emulated: BTreeSet::new(),

@@ -80,8 +80,9 @@ impl<'f> Resolver<'_, 'f> {
         let heads: Vec<Option<Head>> = outline
             .stages
             .iter()
-            .map(|stage| {
-                let head = self.head(stage);
+            .enumerate()
+            .map(|(number, stage)| {
+                let head = self.head(number, stage);
                 self.errors.keep(head)
             })
             .collect();
@@ -99,11 +100,14 @@ impl<'f> Resolver<'_, 'f> {
         Needed { stages }
     }
 
-    fn head(&self, stage: &Stage<'_>) -> Result<Head, PlanError> {
+    fn head(&self, number: usize, stage: &Stage<'_>) -> Result<Head, PlanError> {
         let place = Place::file(self.escape);
         let from = stage.from;
         let expander = Expander { scope: self.globals, place: &place };
-        let image = expander.word(&from.image)?;
+        let image = match &self.options.first_base {
+            Some(base) if number == 0 => base.clone(),
+            _ => expander.word(&from.image)?,
+        };
         if image.is_empty() {
             return Err(stage.error(PlanErrorKind::BlankImage { written: from.image.text.clone() }));
         }

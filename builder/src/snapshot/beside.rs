@@ -29,24 +29,21 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Starts with nothing; returns what takes the layer's tar, to be dropped at its end.
-    pub fn start(snapshots: &dyn Snapshotter) -> Result<(Self, TarSink), SnapshotError> {
-        let active = snapshots.prepare(&[])?;
+    /// Starts with nothing; returns what takes the layer's tar, to be dropped at its end. `None` where layers
+    /// are not kept by themselves.
+    pub fn start(snapshots: &dyn Snapshotter) -> Result<Option<(Self, TarSink)>, SnapshotError> {
+        let Some(active) = snapshots.blank()? else { return Ok(None) };
         let (sender, pieces) = sync_channel(PIECES);
         let (back, spare) = sync_channel(PIECES);
         let directory = active.upper().to_owned();
         // It owns the directory, which must not go while it writes there.
         let work = move || {
-            let mut pieces = Some(Pieces { pieces, back, current: io::Cursor::default() });
-            let mut open = || -> io::Result<Box<dyn Read>> {
-                let pieces = pieces.take().ok_or_else(|| io::Error::other("the tar comes once"))?;
-                Ok(Box::new(pieces))
-            };
-            unpack::unpack(active.upper(), &[], &mut open).map(|_| active)
+            let mut pieces = Pieces { pieces, back, current: io::Cursor::default() };
+            unpack::unpack(active.upper(), None, &mut pieces).map(|_| active)
         };
         let thread = thread::Builder::new().name("unpack".to_owned()).spawn(work);
         let thread = thread.map_err(io_error("start a thread for", &directory))?;
-        Ok((Self { thread }, TarSink { sender, spare, filling: Vec::new() }))
+        Ok(Some((Self { thread }, TarSink { sender, spare, filling: Vec::new() })))
     }
 
     /// Keeps what was unpacked as the snapshot of a layer on others. Blocks until all is unpacked.
@@ -177,7 +174,7 @@ mod tests {
         let overlay = Overlay::open(state.path()).unwrap();
         let base = DiffId(Digest::sha256(b"base"));
         overlay.commit(overlay.prepare(&[]).unwrap(), &base).unwrap();
-        let (beside, sink) = Beside::start(&overlay).unwrap();
+        let (beside, sink) = Beside::start(&overlay).unwrap().unwrap();
         let written = write(&store, sink, &["src/", "src/a", "src/b"]);
         let layer = written.layer.diff_id;
         beside.finish(&overlay, &[base], &layer, &known(&written, &store)).unwrap();
@@ -190,7 +187,7 @@ mod tests {
     fn a_layer_that_leans_on_what_lies_below_is_not_kept() {
         let (state, store) = (tempfile::tempdir().unwrap(), Memory::new());
         let overlay = Overlay::open(state.path()).unwrap();
-        let (beside, sink) = Beside::start(&overlay).unwrap();
+        let (beside, sink) = Beside::start(&overlay).unwrap().unwrap();
         let written = write(&store, sink, &["src/a"]);
         let layer = written.layer.diff_id;
         beside.finish(&overlay, &[], &layer, &known(&written, &store)).unwrap();
@@ -201,7 +198,7 @@ mod tests {
     fn what_is_no_tar_leaves_nothing_and_stops_nobody() {
         let (state, store) = (tempfile::tempdir().unwrap(), Memory::new());
         let overlay = Overlay::open(state.path()).unwrap();
-        let (beside, mut sink) = Beside::start(&overlay).unwrap();
+        let (beside, mut sink) = Beside::start(&overlay).unwrap().unwrap();
         sink.write_all(&[1; 512]).unwrap();
         sink.flush().unwrap();
         // Far more than fits on the way: whoever writes the layer goes on without a reader.

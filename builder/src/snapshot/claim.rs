@@ -51,6 +51,16 @@ impl Claim {
         Err(io_error("find a free name in", parent)(error))
     }
 
+    /// Takes what an owner left for the next one; `None` if somebody has it, or if it is gone.
+    pub(super) fn take(path: &Path) -> Result<Option<Self>, SnapshotError> {
+        Ok(lock(path)?.map(|lock| Self { path: path.to_owned(), published: false, _lock: lock }))
+    }
+
+    /// Leaves it for the next owner.
+    pub(super) fn leave(mut self) {
+        self.published = true;
+    }
+
     /// Returns where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path

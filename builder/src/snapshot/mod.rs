@@ -1,16 +1,17 @@
 //! Layers unpacked, and the root that a RUN sees made of them.
 //!
 //! ```text
-//! unpack(chain)        tar ──────────────▶ snapshot of its topmost layer   once, whoever needs it first
-//!                      what differs ─────▶ the same, above another one     if little does, see above.rs
-//! prepare(chain)       snapshots ────────▶ Active: a root to run in        nothing is mounted yet
+//! prepare(chain)       tars, snapshots ──▶ Active: a root to run in        nothing is mounted yet
 //! changes(active)      what was written ─▶ entries of the new layer
-//! commit(active, id)   what was written ─▶ snapshot of the new layer       without unpacking it again
+//! commit(active, id)   what was written ─▶ for a root of the chain with the new layer, not unpacked again
 //! Beside               a tar on its way ─▶ the same, while the layer is being written
 //! drop(active)         gone
 //! ```
 //!
-//! A snapshot is of a layer on a chain of others, and named by the chain_id: a layer that writes into
+//! Overlay keeps each layer by itself, and has the kernel stack them; Plain keeps whole roots and needs no mount.
+//! `contract.rs` tests what holds for both.
+//!
+//! A snapshot of Overlay is of a layer on a chain of others, and named by the chain_id: a layer that writes into
 //! `opt/tool` without an entry for `opt` means the `opt` of the layers below, with its owner and mode,
 //! or what a link there leads to.
 //!
@@ -18,10 +19,14 @@
 
 mod above;
 mod beside;
+mod by_rung;
 pub(crate) mod claim;
 mod contents;
+#[cfg(test)]
+mod contract;
 mod marker;
 mod overlay;
+mod plain;
 mod seen;
 mod turn;
 mod unpack;
@@ -40,54 +45,73 @@ use oxbox_layers::tree::{ApplyError, DiffError, TreeError};
 use crate::exec::Root;
 
 pub use beside::{Beside, TarSink};
+pub use by_rung::ByRung;
 pub use overlay::{Kept, Overlay};
+pub use plain::Plain;
 
 /// Keeps unpacked layers and makes roots of them. Shared by threads and by processes.
 pub trait Snapshotter: Send + Sync {
-    /// Returns how many layers of the chain, from the lowest, are here whole. Until
-    /// [`Snapshotter::prepare`] returned, another process may remove what is here.
-    fn unpacked(&self, chain: &[DiffId]) -> Result<usize, SnapshotError>;
-
-    /// Unpacks the topmost layer of a chain unless it is here; `open` yields its uncompressed tar and
-    /// may not be called. With what is `known` of the layer, only what differs from another layer that is
-    /// unpacked may have to be made; the tree is the same.
+    /// Makes a root of layers, the lowest first; of none, an empty one. Layers that are not here are
+    /// unpacked from `layers`, several at once.
     ///
-    /// Atomic: others see the whole layer or none. A second caller waits for the first and then finds
-    /// it done. The tar is not verified against the diff_id: that is for whoever put it into the store.
+    /// As long as the [`Active`] lives its layers are not pruned. Others see a layer whole or not at all.
+    /// The tars are not verified against their diff_ids: that is for whoever put them into the store.
     ///
     /// # Errors
     ///
-    /// [`SnapshotError::Missing`] for the lowest layer below that is not here.
-    fn unpack(
-        &self,
-        chain: &[DiffId],
-        open: &mut OpenLayer<'_>,
-        known: Option<&Known<'_>>,
-    ) -> Result<(), SnapshotError>;
+    /// [`SnapshotError::Missing`] for the lowest layer that is not here and cannot be opened.
+    fn prepare_from(&self, chain: &[DiffId], layers: &dyn Layers) -> Result<Active, SnapshotError>;
 
-    /// Makes a root of layers, the lowest first; of none, an empty one.
-    ///
-    /// As long as the [`Active`] lives its layers are not pruned.
+    /// Makes a root of layers that are all here.
     ///
     /// # Errors
     ///
-    /// [`SnapshotError::Missing`] for the lowest layer that is not here: unpack it and try again.
-    fn prepare(&self, chain: &[DiffId]) -> Result<Active, SnapshotError>;
+    /// [`SnapshotError::Missing`] for the lowest layer that is not.
+    fn prepare(&self, chain: &[DiffId]) -> Result<Active, SnapshotError> {
+        self.prepare_from(chain, &Nowhere)
+    }
+
+    /// Returns an empty directory for [`Active::upper`] to take one layer, whatever lies below; `None` if
+    /// layers are not kept by themselves.
+    fn blank(&self) -> Result<Option<Active>, SnapshotError>;
 
     /// Returns what was written in `active`, as the entries of a layer; content is beneath
     /// [`Active::upper`], where `layers::tree::emit` finds it. No program may be running there.
     fn changes(&self, active: &Active) -> Result<Vec<Entry>, SnapshotError>;
 
-    /// Keeps what was written in `active` as the snapshot of `layer`, the diff_id that its changes
-    /// were written down as. If that is here already, `active` is discarded.
+    /// Keeps what was written in `active` as `layer`, the diff_id that its changes were written down as, with
+    /// no more done to it since than that times were set. If that is here already, `active` may be discarded.
     fn commit(&self, active: Active, layer: &DiffId) -> Result<(), SnapshotError>;
 
-    /// Removes every snapshot that `keep` says no to and no [`Active`] of any process stands on;
-    /// returns how many. May be repeated.
+    /// Removes all that `keep` says no to and no [`Active`] of any process stands on, by the chain_ids of
+    /// what it is; returns how many. May be repeated.
     fn prune(&self, keep: &mut dyn FnMut(&ChainId) -> bool) -> Result<usize, SnapshotError>;
 
     /// Removes what dead processes left behind. For the start of a process; may be repeated.
     fn sweep(&self) -> Result<Swept, SnapshotError>;
+}
+
+/// Where layers come from that are not unpacked. Counted from the lowest of a chain.
+pub trait Layers: Sync {
+    /// Opens the uncompressed tar of a layer; `None` if it cannot be had.
+    fn open(&self, at: usize) -> io::Result<Option<Box<dyn Read>>>;
+
+    /// Returns what was noted of a layer that was written here: only what differs from another one that is
+    /// unpacked may have to be made. The tree is the same.
+    fn known(&self, at: usize) -> Option<Known<'_>>;
+}
+
+/// For a chain whose layers are all here.
+struct Nowhere;
+
+impl Layers for Nowhere {
+    fn open(&self, _at: usize) -> io::Result<Option<Box<dyn Read>>> {
+        Ok(None)
+    }
+
+    fn known(&self, _at: usize) -> Option<Known<'_>> {
+        None
+    }
 }
 
 /// Yields the uncompressed tar of a layer.
@@ -111,6 +135,8 @@ pub struct Active {
     lowers: Vec<PathBuf>,
     chain: Option<ChainId>,
     noted: Option<Noted>,
+    /// What a root that is written to in place held before.
+    before: Option<plain::Before>,
     claim: claim::Claim,
 }
 
@@ -127,7 +153,7 @@ impl Active {
         &self.root
     }
 
-    /// Returns the directory that takes the changes.
+    /// Returns the directory that takes the changes; of a root without layers, the whole root.
     pub fn upper(&self) -> &Path {
         &self.upper
     }

@@ -31,16 +31,26 @@ use super::claim::{self, Claim};
 use super::marker::{self, Form, Marker, RootEntry, Trust};
 use super::seen::Seen;
 use super::turn::{self, Turn};
-use super::{Active, Known, OpenLayer, SnapshotError, Snapshotter, Swept, io_error, unpack};
+use super::{Active, Known, Layers, OpenLayer, SnapshotError, Snapshotter, Swept, io_error, unpack};
 use crate::exec::{self, userns};
+use parallel::Below;
 
 /// After this long the kernel has written a file back by itself (`dirty_expire_centisecs` is 30 s), so
 /// that syncing it waits for nothing.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
+/// Somebody who prunes at the same moment may take layers away that were just unpacked. That it happens again
+/// and again is no coincidence.
+const MAX_ATTEMPTS: usize = 10;
+
+/// The most lower directories of one mount (`OVL_MAX_STACK`).
+const MAX_LOWERS: usize = 500;
+
 /// What the name of a layer's lock begins with.
 const TURN: &str = "snapshot-";
 
+mod flat;
+mod parallel;
 mod reuse;
 
 /// What a claim's `fs` was filled with.
@@ -235,6 +245,86 @@ impl Overlay {
         aside.filter_map(Result::transpose).collect()
     }
 
+    /// Returns how many layers of the chain, from the lowest, are here whole. Until a step stands on them,
+    /// another process may remove them.
+    pub fn unpacked(&self, chain: &[DiffId]) -> Result<usize, SnapshotError> {
+        for (count, layer) in chain_ids(chain).iter().enumerate() {
+            if self.believed(layer)?.is_none() {
+                return Ok(count);
+            }
+        }
+        Ok(chain.len())
+    }
+
+    /// Unpacks the topmost layer of a chain unless it is here; `open` yields its uncompressed tar and
+    /// may not be called. With what is `known` of the layer, only what differs from another layer that is
+    /// unpacked may have to be made; the tree is the same.
+    ///
+    /// Atomic: others see the whole layer or none. A second caller waits for the first and then finds
+    /// it done.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::Missing`] for the lowest layer below that is not here.
+    pub fn unpack(
+        &self,
+        chain: &[DiffId],
+        open: &mut OpenLayer<'_>,
+        known: Option<&Known<'_>>,
+    ) -> Result<(), SnapshotError> {
+        let lower = &chain[..chain.len().saturating_sub(1)];
+        let below = Below::new(self, lower, &|| Ok(()));
+        below.active()?;
+        self.unpack_above(chain, &below, open, known)
+    }
+
+    fn unpack_above(
+        &self,
+        chain: &[DiffId],
+        below: &Below<'_>,
+        open: &mut OpenLayer<'_>,
+        known: Option<&Known<'_>>,
+    ) -> Result<(), SnapshotError> {
+        let Some((layer, lower)) = chain.split_last() else { return Ok(()) };
+        let Some(name) = ChainId::of(chain) else { return Ok(()) };
+        self.make(&name, &mut |claim| {
+            if let Some(made) = self.make_same(claim, layer)? {
+                return Ok(made);
+            }
+            if let Some(known) = known.filter(|known| above::is_worth_it(&known.index, &known.chunks)) {
+                match self.make_above(claim, chain, below.active()?, known) {
+                    Ok(Some(made)) => return Ok(made),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(%layer, %error, "unpacked whole, after a failure"),
+                }
+                start_again(claim)?;
+            }
+            let fs = claim.path().join("fs");
+            let mut tar = open().map_err(io_error("open the layer for", &fs))?;
+            let root = unpack::unpack(&fs, Some(below), &mut tar)?;
+            let noted = known.map(|known| (&*known.index, &*known.chunks));
+            Ok((root, above::note(claim.path(), *layer, ChainId::of(lower), noted)?))
+        })
+    }
+
+    /// Makes a root of layers that are here.
+    fn stand_on(&self, chain: &[DiffId]) -> Result<Active, SnapshotError> {
+        let claim = Claim::new(&self.active)?;
+        let mut taken = self.take(&claim, chain)?;
+        taken.reverse();
+        for name in ["fs", "work", "merged"] {
+            make_directory(&claim.path().join(name))?;
+        }
+        let upper = claim.path().join("fs");
+        dress(&upper, speaking(&taken))?;
+        let lowers = match taken.iter().map(|taken| taken.lowers.len()).sum::<usize>() {
+            0..=MAX_LOWERS => taken.into_iter().flat_map(|taken| taken.lowers).collect(),
+            _ => self.flattened(&claim, chain, &taken)?,
+        };
+        let root = exec::Root::Overlay(self.stack(&claim, &lowers));
+        Ok(Active { root, upper, lowers, chain: ChainId::of(chain), noted: None, before: None, claim })
+    }
+
     /// Describes the mount: relative to the snapshots, for the kernel takes 255 bytes of each path.
     fn stack(&self, claim: &Claim, lowers: &[PathBuf]) -> exec::Overlay {
         let below = |path: &Path| {
@@ -267,56 +357,19 @@ impl Overlay {
 }
 
 impl Snapshotter for Overlay {
-    fn unpacked(&self, chain: &[DiffId]) -> Result<usize, SnapshotError> {
-        for (count, layer) in chain_ids(chain).iter().enumerate() {
-            if self.believed(layer)?.is_none() {
-                return Ok(count);
+    fn prepare_from(&self, chain: &[DiffId], layers: &dyn Layers) -> Result<Active, SnapshotError> {
+        for _ in 0..MAX_ATTEMPTS {
+            match self.stand_on(chain) {
+                // Most often all are here: a RUN leaves its own, and to look at hundreds of layers twice shows.
+                Err(SnapshotError::Missing { .. }) => self.unpack_missing(chain, layers)?,
+                prepared => return prepared,
             }
         }
-        Ok(chain.len())
+        self.stand_on(chain)
     }
 
-    fn unpack(
-        &self,
-        chain: &[DiffId],
-        open: &mut OpenLayer<'_>,
-        known: Option<&Known<'_>>,
-    ) -> Result<(), SnapshotError> {
-        let Some((layer, lower)) = chain.split_last() else { return Ok(()) };
-        let Some(name) = ChainId::of(chain) else { return Ok(()) };
-        self.make(&name, &mut |claim| {
-            if let Some(made) = self.make_same(claim, layer)? {
-                return Ok(made);
-            }
-            // Also keeps them from being pruned meanwhile.
-            let below = self.prepare(lower)?;
-            if let Some(known) = known.filter(|known| above::is_worth_it(&known.index, &known.chunks)) {
-                match self.make_above(claim, chain, &below, known) {
-                    Ok(Some(made)) => return Ok(made),
-                    Ok(None) => {}
-                    Err(error) => tracing::warn!(%layer, %error, "unpacked whole, after a failure"),
-                }
-                start_again(claim)?;
-            }
-            let root = unpack::unpack(&claim.path().join("fs"), below.lowers(), open)?;
-            let noted = known.map(|known| (&*known.index, &*known.chunks));
-            Ok((root, above::note(claim.path(), *layer, ChainId::of(lower), noted)?))
-        })
-    }
-
-    fn prepare(&self, chain: &[DiffId]) -> Result<Active, SnapshotError> {
-        let claim = Claim::new(&self.active)?;
-        let mut taken = self.take(&claim, chain)?;
-        taken.reverse();
-        for name in ["fs", "work", "merged"] {
-            make_directory(&claim.path().join(name))?;
-        }
-        let upper = claim.path().join("fs");
-        let speaking = taken.iter().find(|taken| taken.marker.root == RootEntry::Own);
-        dress(&upper, speaking.and_then(|taken| taken.lowers.first()).map(PathBuf::as_path))?;
-        let lowers: Vec<_> = taken.into_iter().flat_map(|taken| taken.lowers).collect();
-        let root = exec::Root::Overlay(self.stack(&claim, &lowers));
-        Ok(Active { root, upper, lowers, chain: ChainId::of(chain), noted: None, claim })
+    fn blank(&self) -> Result<Option<Active>, SnapshotError> {
+        self.stand_on(&[]).map(Some)
     }
 
     fn changes(&self, active: &Active) -> Result<Vec<Entry>, SnapshotError> {
@@ -371,6 +424,12 @@ struct Taken {
     /// Its directories, the topmost first.
     lowers: Vec<PathBuf>,
     marker: Marker,
+}
+
+/// Returns the topmost directory that says what the root is like, of layers of which the topmost is first.
+fn speaking(taken: &[Taken]) -> Option<&Path> {
+    let speaking = taken.iter().find(|taken| taken.marker.root == RootEntry::Own);
+    speaking.and_then(|taken| taken.lowers.first()).map(PathBuf::as_path)
 }
 
 fn make_directory(path: &Path) -> Result<(), SnapshotError> {

@@ -6,36 +6,34 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use oxbox_layers::tar::{Entry, Reader};
-use oxbox_layers::tree::apply::{ApplyError, Devices, Lower, Entries, Options, Ownership, Whiteouts};
+use oxbox_layers::tree::apply::{ApplyError, Devices, Entries, Lower, Options, Ownership, Whiteouts};
 use oxbox_layers::tree::overlay::{self, Namespace};
 use oxbox_layers::tree::{Root, Stack, Xattrs};
 
 use super::marker::RootEntry;
-use super::{OpenLayer, SnapshotError, io_error};
+use super::{SnapshotError, io_error};
 use crate::exec;
 
 /// A guard against archives made to fill a disk; the largest real layers have some tens of gigabytes.
-const MAX_LAYER_BYTES: u64 = 1 << 40;
+pub(super) const MAX_LAYER_BYTES: u64 = 1 << 40;
 
 /// As many as a file system of that size has inodes by default.
-const MAX_LAYER_ENTRIES: u64 = 1 << 26;
+pub(super) const MAX_LAYER_ENTRIES: u64 = 1 << 26;
 
 /// The reader takes single blocks of 512 bytes.
-const READ_BYTES: usize = 256 << 10;
+pub(super) const READ_BYTES: usize = 256 << 10;
 
 /// A mode that no layer gives its root, to see whether it gives one. Setuid means nothing on a directory.
 const UNSPOKEN_MODE: u32 = 0o4700;
 
-/// Unpacks a tar into an empty directory, above the layers in `below`, the topmost first.
+/// Unpacks a tar into an empty directory, above the layers in `lower`.
 pub(super) fn unpack(
     directory: &Path,
-    below: &[PathBuf],
-    open: &mut OpenLayer<'_>,
+    lower: Option<&dyn Lower>,
+    tar: &mut dyn Read,
 ) -> Result<RootEntry, SnapshotError> {
-    let lower = stack(below)?;
-    let tar = open().map_err(io_error("open the layer for", directory))?;
     let mut archive = Reader::new(BufReader::with_capacity(READ_BYTES, tar));
-    let root = fill(directory, Some(&lower), |entries| {
+    let root = fill(directory, lower, |entries| {
         while let Some(entry) = archive.next()? {
             entries.apply(&entry, &mut archive)?;
         }
@@ -48,7 +46,7 @@ pub(super) fn unpack(
 /// Has entries applied to an empty directory, above the layers in `lower`.
 pub(super) fn fill(
     directory: &Path,
-    lower: Option<&Stack>,
+    lower: Option<&dyn Lower>,
     work: impl FnOnce(&mut Entries<'_>) -> Result<(), ApplyError>,
 ) -> Result<RootEntry, SnapshotError> {
     let set_mode = |mode| {
@@ -64,7 +62,7 @@ pub(super) fn fill(
     let options = Options {
         ownership,
         devices,
-        whiteouts: Whiteouts::Overlay { namespace, lower: lower.map(|lower| lower as &dyn Lower) },
+        whiteouts: Whiteouts::Overlay { namespace, lower },
         xattrs: Xattrs::CapabilityAndUser,
         max_bytes: MAX_LAYER_BYTES,
         max_entries: MAX_LAYER_ENTRIES,
@@ -89,7 +87,7 @@ pub(super) fn fill(
 }
 
 /// Reads what follows the end mark: a source that checks a sum does so at its end.
-fn drain(rest: impl Read) -> io::Result<()> {
+pub(super) fn drain(rest: impl Read) -> io::Result<()> {
     io::copy(&mut rest.take(MAX_LAYER_BYTES), &mut io::sink()).map(|_| ())
 }
 
@@ -97,11 +95,17 @@ fn drain(rest: impl Read) -> io::Result<()> {
 ///
 /// Of extended attributes only file capabilities are written down, as containerd and BuildKit do.
 pub(super) fn changes(upper: &Path, below: &[PathBuf]) -> Result<Vec<Entry>, SnapshotError> {
-    overlay::changes(&Root::open(upper)?, &stack(below)?, Xattrs::Capability)
+    // Else what is below and has others would always seem changed.
+    let below = stack_seeing(below, Xattrs::Capability)?;
+    overlay::changes(&Root::open(upper)?, &below, Xattrs::Capability)
         .map_err(|source| SnapshotError::Changes { path: upper.to_owned(), source })
 }
 
 pub(super) fn stack(layers: &[PathBuf]) -> Result<Stack, SnapshotError> {
+    stack_seeing(layers, Xattrs::CapabilityAndUser)
+}
+
+fn stack_seeing(layers: &[PathBuf], xattrs: Xattrs) -> Result<Stack, SnapshotError> {
     let roots = layers.iter().map(|layer| Root::open(layer)).collect::<Result<_, _>>()?;
-    Ok(Stack::new(roots, Xattrs::CapabilityAndUser))
+    Ok(Stack::new(roots, xattrs))
 }

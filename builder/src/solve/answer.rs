@@ -5,12 +5,15 @@ use std::num::NonZero;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use oxbox_layers::layer::Layer;
 use oxbox_layers::oci::ChainId;
+use oxbox_layers::store::StoreError;
 
 use super::cache::{Derivation, Seen};
 use super::define::Defined;
 use super::explain::ledger::{Input, Ledger, Outcome};
 use super::explain::{Told, Verdict};
+use super::found::Conclusion;
 use super::job::Job;
 use super::lock::Held;
 use super::outline::Outline;
@@ -42,6 +45,8 @@ pub struct Answered {
     pub solved: Vec<Arc<Solved>>,
     /// What became of each of them, and why.
     pub told: Vec<Told>,
+    /// What each of them came to, by its keys, as far as that is known.
+    pub conclusions: Vec<Option<Conclusion>>,
 }
 
 /// Makes or finds the targets.
@@ -56,7 +61,19 @@ pub fn solve(
     loop {
         let known = made_now.len();
         let solver = Solver::new(workshop, asked, trust, made_now);
-        let made = schedule::run(&inputs, &targets, asked.jobs, cancel, &solver)?;
+        let made = schedule::run(&inputs, &targets, asked.jobs, cancel, &solver).and_then(|made| {
+            let failed = |error: StoreError| Stopped::Failed { vertex: targets[0], error: error.into() };
+            workshop.stocks.secure(layers(&made, &targets)).map_err(failed).map(|()| made)
+        });
+        // What was taken over and is not there is made after all, and so is what stands on it.
+        if workshop.stocks.is_shaken() && !workshop.interrupt.is_sent() {
+            workshop.stocks.mind();
+            cancel.renew();
+            workshop.progress.event(Event::Planned { graph: asked.graph });
+            made_now = solver.take_made();
+            continue;
+        }
+        let made = made?;
         let made_since = solver.made_now.lock().unwrap_or_else(PoisonError::into_inner).len();
         // What was made now is found the next time, so that each attempt but the last makes something.
         if settled::is_settled(&solver, &made) || (trust == Trust::Nothing && made_since == known) {
@@ -64,8 +81,13 @@ pub fn solve(
             return solver.finish(made).map_err(failed);
         }
         trust = Trust::Nothing;
-        made_now = std::mem::take(&mut *solver.made_now.lock().unwrap_or_else(PoisonError::into_inner));
+        made_now = solver.take_made();
     }
+}
+
+/// Returns the layers of the targets.
+fn layers<'m>(made: &'m [Option<Arc<Solved>>], targets: &'m [usize]) -> impl Iterator<Item = &'m Layer> {
+    targets.iter().filter_map(|&target| made[target].as_ref()).flat_map(|solved| solved.layers().iter())
 }
 
 /// What is below is always wanted, and so are both halves of a merge.
@@ -102,6 +124,7 @@ pub(super) struct Solver<'a> {
     pub(super) ledger: Ledger<'a>,
     /// Inputs that were taken for something without being made.
     assumed: Mutex<Vec<(usize, Option<ChainId>)>>,
+    conclusions: Mutex<Vec<Option<Conclusion>>>,
 }
 
 /// What is known of a vertex before it is made.
@@ -109,6 +132,17 @@ pub(super) struct Looked {
     pub(super) definition: Key,
     pub(super) derivation: Option<Derivation>,
     pub(super) outlook: Outlook,
+    /// Who noted the derivation.
+    whose: Whose,
+}
+
+/// Who noted something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// A build on this machine.
+    Own,
+    /// One on another.
+    Elsewhere,
 }
 
 /// What a vertex will be, going by notes.
@@ -123,6 +157,11 @@ pub(super) enum Outlook {
 }
 
 impl Looked {
+    /// Whether this is noted here.
+    pub(super) fn is_noted(&self, derivation: &Derivation) -> bool {
+        self.whose == Whose::Own && self.derivation.as_ref() == Some(derivation)
+    }
+
     /// Returns what the vertex will be or, if its layer was forgotten, what it was last; nothing if nobody
     /// noted that either.
     pub(super) fn last(&self) -> Option<Option<ChainId>> {
@@ -147,7 +186,12 @@ impl<'a> Solver<'a> {
             put_off: Mutex::default(),
             ledger: Ledger::new(&workshop.cache, asked.graph, &asked.places, workshop.now),
             assumed: Mutex::default(),
+            conclusions: Mutex::new(vec![None; asked.graph.vertices.len()]),
         }
+    }
+
+    fn take_made(&self) -> HashSet<Key> {
+        std::mem::take(&mut *self.made_now.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn try_looked(&self, vertex: usize) -> Option<&Looked> {
@@ -245,8 +289,7 @@ impl<'a> Solver<'a> {
             (Outlook::Unknown, Trust::Nothing) => Ok(false),
             (Outlook::Known(outline), Trust::Nothing) => {
                 for layer in outline.layers() {
-                    let digest = &layer.descriptor.digest;
-                    if self.workshop.store.stat(digest)? != Some(layer.descriptor.size) {
+                    if !self.workshop.is_there(&layer)? {
                         return Ok(false);
                     }
                 }
@@ -276,14 +319,34 @@ impl<'a> Solver<'a> {
         let vertices = self.graph.vertices.iter().enumerate();
         for (at, vertex) in vertices.filter(|(at, _)| made[*at].is_none()) {
             let inputs = vec![None; vertex.op.inputs().len()];
-            let outcome = Outcome { verdict: Verdict::NotNeeded, elapsed: Duration::ZERO, layer: None };
+            let verdict = Verdict::NotNeeded;
+            let outcome = Outcome { verdict, elapsed: Duration::ZERO, layer: None, from: None };
             self.ledger.conclude(at, &self.inputs_now(at, &inputs), outcome)?;
             let (vertex, title) = (VertexId(at), vertex.title.as_str());
             self.workshop.progress.event(Event::Cached { vertex, title, layer: None });
         }
         let nothing = Arc::new(Solved::of(Vec::new()));
         let solved = made.into_iter().map(|made| made.unwrap_or_else(|| Arc::clone(&nothing)));
-        Ok(Answered { solved: solved.collect(), told: self.ledger.told() })
+        let mut conclusions =
+            std::mem::take(&mut *self.conclusions.lock().unwrap_or_else(PoisonError::into_inner));
+        for (at, conclusion) in conclusions.iter_mut().enumerate().filter(|(_, known)| known.is_none()) {
+            *conclusion = self.expected(at);
+        }
+        Ok(Answered { solved: solved.collect(), told: self.ledger.told(), conclusions })
+    }
+
+    /// Returns what a vertex that was not needed would have come to, if notes say so.
+    fn expected(&self, at: usize) -> Option<Conclusion> {
+        let Looked { definition, derivation, outlook, .. } = self.try_looked(at)?;
+        let (Some(derivation), Outlook::Known(outline)) = (derivation, outlook) else { return None };
+        let layer = derivation.content.and_then(|_| outline.last().cloned());
+        Some(Conclusion {
+            definition: Some(*definition),
+            content: derivation.content,
+            derivation: Some(derivation.clone()),
+            layer,
+            from: None,
+        })
     }
 
     /// Returns what the inputs of a vertex are, as far as that is known.
@@ -306,11 +369,12 @@ impl<'a> Solver<'a> {
         at: usize,
         inputs: &[Option<Arc<Solved>>],
         verdict: Verdict,
-        made: &Solved,
+        (made, from): (&Solved, Option<usize>),
         began: Instant,
     ) -> Result<(), SolveError> {
         let layer = made.own_layer().map(|layer| layer.diff_id.to_string());
-        let outcome = Outcome { verdict, elapsed: began.elapsed(), layer };
+        let from = from.map(|from| self.workshop.stocks.name(from));
+        let outcome = Outcome { verdict, elapsed: began.elapsed(), layer, from };
         Ok(self.ledger.conclude(at, &self.inputs_now(at, inputs), outcome)?)
     }
 
@@ -347,8 +411,21 @@ impl<'a> Solver<'a> {
         let inputs = self.graph.vertices[at].op.inputs();
         let defined = self.define(at)?;
         self.ledger.look(at, defined.key, &defined.gathered())?;
-        let derivation = self.workshop.cache.derivation(&defined.key, self.workshop.now)?;
-        let outlook = self.outlook(at, derivation.as_ref())?;
+        let mut derivation = self.workshop.cache.derivation(&defined.key, self.workshop.now)?;
+        let mut outlook = self.outlook(at, derivation.as_ref())?;
+        let mut whose = Whose::Own;
+        if !matches!(outlook, Outlook::Known(_)) && !self.fresh[at] && !self.workshop.stocks.is_empty() {
+            for other in self.workshop.stocks.derivations(&defined.key) {
+                let others = self.outlook(at, Some(other))?;
+                let is_known = matches!(others, Outlook::Known(_));
+                if is_known || derivation.is_none() {
+                    (derivation, outlook, whose) = (Some(other.clone()), others, Whose::Elsewhere);
+                }
+                if is_known {
+                    break;
+                }
+            }
+        }
         let wants = match outlook {
             Outlook::Known(_) => Vec::new(),
             _ => {
@@ -358,7 +435,7 @@ impl<'a> Solver<'a> {
                 inputs.iter().map(|input| input.0).filter(|input| !is_known(input)).collect()
             }
         };
-        let looked = Looked { definition: defined.key, derivation, outlook };
+        let looked = Looked { definition: defined.key, derivation, outlook, whose };
         let _ = self.looked[at].set(looked);
         Ok(wants)
     }
@@ -369,7 +446,7 @@ impl<'a> Solver<'a> {
         let definition = KeyHasher::new("source").field("chain", chain_id.unwrap_or_default()).finish();
         self.ledger.look(at, definition, &[])?;
         let outlook = Outlook::Known(Arc::clone(solved.outline()));
-        let _ = self.looked[at].set(Looked { definition, derivation: None, outlook });
+        let _ = self.looked[at].set(Looked { definition, derivation: None, outlook, whose: Whose::Own });
         Ok(())
     }
 
@@ -385,7 +462,9 @@ impl<'a> Solver<'a> {
         self.workshop.progress.event(match result {
             Ok((true, made)) => Event::Cached { vertex, title, layer: made.own_layer() },
             Ok((false, made)) => Event::Done { vertex, title, elapsed, layer: made.own_layer() },
-            Err(_) if self.workshop.interrupt.is_sent() => Event::Cancelled { vertex, title },
+            Err(_) if self.workshop.interrupt.is_sent() || self.workshop.stocks.is_shaken() => {
+                Event::Cancelled { vertex, title }
+            }
             Err(error) => Event::Failed { vertex, title, elapsed, error },
         });
     }
@@ -427,6 +506,7 @@ impl Work for Solver<'_> {
             self.workshop.progress.event(Event::Looking { vertex: id, title: &vertex.title });
         }
         // What a stage stands on is neither made nor remembered here.
+        let mut from = None;
         let (made, verdict) = match (&vertex.op, inputs) {
             (Op::Merge(_), [Some(below), Some(above)]) => {
                 (Ok(Step::Made(below.on_top(above))), Verdict::Base)
@@ -434,6 +514,11 @@ impl Work for Solver<'_> {
             (op, _) => {
                 let mut job = Job::new(self, id, vertex, held);
                 let made = if inputs.is_empty() { job.bring() } else { job.attempt(inputs) };
+                from = job.from;
+                if let Ok(Step::Made(made)) = &made {
+                    let conclusion = Some(job.conclusion(made));
+                    self.conclusions.lock().unwrap_or_else(PoisonError::into_inner)[at] = conclusion;
+                }
                 let verdict = match op {
                     Op::Image(_) | Op::Scratch => Verdict::Base,
                     _ if job.cached => Verdict::Cached,
@@ -447,7 +532,7 @@ impl Work for Solver<'_> {
                 if inputs.is_empty() {
                     self.brought(at, made)?;
                 }
-                self.conclude(at, inputs, verdict, made, began)?;
+                self.conclude(at, inputs, verdict, (made, from), began)?;
             }
             Ok(step)
         });

@@ -35,7 +35,8 @@ impl Workshop<'_> {
             return (None, writer);
         }
         match Beside::start(&*self.snapshots) {
-            Ok((beside, sink)) => (Some(beside), writer.copied_to(Box::new(sink))),
+            Ok(Some((beside, sink))) => (Some(beside), writer.copied_to(Box::new(sink))),
+            Ok(None) => (None, writer),
             Err(error) => {
                 tracing::debug!(%error, "a layer is not unpacked beside being written");
                 (None, writer)

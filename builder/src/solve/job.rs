@@ -10,7 +10,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use oxbox_layers::compress::Compression;
 use oxbox_layers::layer::{Layer, LayerWriter, Written};
 
 use super::answer::Solver;
@@ -33,20 +32,24 @@ pub(super) struct Job<'a> {
     pub(super) solver: &'a Solver<'a>,
     pub(super) workshop: &'a Workshop<'a>,
     pub(super) id: VertexId,
-    vertex: &'a Vertex,
+    pub(super) vertex: &'a Vertex,
     /// Whether nothing had to be done so far.
     pub(super) cached: bool,
     /// A lock that was waited for.
     held: Option<(Key, Held)>,
     effort: Effort,
     /// How the vertex is defined by what is there now; a source is defined by what it brings.
-    definition: Option<Key>,
+    pub(super) definition: Option<Key>,
     /// The content key, once it is known.
-    content: Option<Key>,
+    pub(super) content: Option<Key>,
     /// What came in.
     inputs: Vec<Seeming>,
     /// Whether it was told that something is done.
     announced: bool,
+    /// Which cache elsewhere had its layer, if one did.
+    pub(super) from: Option<usize>,
+    /// What its definition led to, now that it is done.
+    pub(super) derivation: Option<Derivation>,
 }
 
 /// How far a job goes.
@@ -56,32 +59,6 @@ enum Effort {
     Find,
     /// It makes what there is not.
     Make,
-}
-
-impl Workshop<'_> {
-    /// Returns the layer that a content key led to, as this vertex would take it.
-    pub(super) fn noted(&self, content: &Key, vertex: &Vertex) -> Result<Option<Layer>, SolveError> {
-        let wanted = self.compression_of(vertex);
-        match self.cache.get(&content.compressed(wanted), self.now)? {
-            Some(layer) if self.is_last(content, &layer)? => Ok(Some(layer)),
-            _ => Ok(self.cache.get(content, self.now)?),
-        }
-    }
-
-    /// Whether a layer is what a content key led to last, however that was compressed: a step that was
-    /// made again may have come out otherwise.
-    fn is_last(&self, content: &Key, layer: &Layer) -> Result<bool, SolveError> {
-        let last = self.cache.get(content, self.now)?;
-        Ok(last.is_none_or(|last| last.diff_id == layer.diff_id))
-    }
-
-    /// Layers of stages that are never exported are not worth compressing.
-    fn compression_of(&self, vertex: &Vertex) -> Compression {
-        match vertex.exported {
-            true => self.compression,
-            false => Compression::None,
-        }
-    }
 }
 
 impl<'a> Job<'a> {
@@ -105,6 +82,8 @@ impl<'a> Job<'a> {
             content: None,
             inputs: Vec::new(),
             announced: false,
+            from: None,
+            derivation: None,
         }
     }
 
@@ -167,57 +146,6 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Returns what the definition led to before, if that was upon what there is now.
-    fn by_definition(
-        &mut self,
-        below: &Arc<Solved>,
-        inputs: &[Option<Arc<Solved>>],
-    ) -> Result<Option<Solved>, SolveError> {
-        let Some(derivation) = &self.solver.looked(self.id.0).derivation else { return Ok(None) };
-        if derivation.below != below.chain_id || derivation.others.len() + 1 != inputs.len() {
-            return Ok(None);
-        }
-        for (at, (seen, input)) in derivation.others.iter().zip(&inputs[1..]).enumerate() {
-            let Seen::Stack(then) = seen else {
-                // What it was made of is not known either: another note answered for it.
-                match input {
-                    Some(_) => return Ok(None),
-                    None => continue,
-                }
-            };
-            let now = match input {
-                Some(input) => Some(input.chain_id),
-                None => self.solver.input(self.id, at + 1).last(),
-            };
-            if now.is_some_and(|now| now != *then) {
-                return Ok(None);
-            }
-            if input.is_none() && !self.solver.may_assume(self.id, at + 1)? {
-                return Ok(None);
-            }
-        }
-        let solved = match &derivation.content {
-            None if self.solver.is_fresh(self.id) => None,
-            None => Some(below.unchanged()),
-            Some(content) => self.cached(content)?.map(|layer| below.with(layer)),
-        };
-        if let Some(solved) = &solved {
-            if solved.chain_id != derivation.made
-                && let Some(definition) = &self.definition
-            {
-                let derivation = Derivation { made: solved.chain_id, ..derivation.clone() };
-                self.workshop.cache.put_derivation(definition, &derivation, self.workshop.now)?;
-            }
-            let others = derivation.others.iter().zip(&inputs[1..]).enumerate();
-            for (at, (seen, _)) in others.filter(|(_, (_, input))| input.is_none()) {
-                if let Seen::Stack(then) = seen {
-                    self.solver.assume(self.id, at + 1, *then);
-                }
-            }
-        }
-        Ok(solved)
-    }
-
     /// Finds or makes the vertex by what comes in.
     fn by_content(&mut self, inputs: &[Arc<Solved>]) -> Result<Step<Solved>, SolveError> {
         match &self.vertex.op {
@@ -231,17 +159,18 @@ impl<'a> Job<'a> {
     }
 
     /// Notes what the definition led to.
-    fn note(&self, step: &Step<Solved>, inputs: &[Arc<Solved>]) -> Result<(), SolveError> {
+    fn note(&mut self, step: &Step<Solved>, inputs: &[Arc<Solved>]) -> Result<(), SolveError> {
         let Step::Made(made) = step else { return Ok(()) };
         let others = inputs[1..].iter().map(|input| Seen::Stack(input.chain_id)).collect();
         let (content, made, below) = (self.content, made.chain_id, inputs[0].chain_id);
         let derivation = Derivation { content, made, below, others };
         let (looked, definition) = (self.solver.looked(self.id.0), self.definition);
         let Some(definition) = definition else { return Ok(()) };
-        let is_known = looked.definition == definition && looked.derivation.as_ref() == Some(&derivation);
+        let is_known = looked.definition == definition && looked.is_noted(&derivation);
         if !is_known {
             self.workshop.cache.put_derivation(&definition, &derivation, self.workshop.now)?;
         }
+        self.derivation = Some(derivation);
         Ok(())
     }
 
@@ -463,7 +392,7 @@ impl<'a> Job<'a> {
 
     /// What the vertex is called in its Dockerfile, and for which context, whatever is in the files: where
     /// to look for a layer with most of its chunks in common. A wrong guess costs time only.
-    fn place(&self) -> Key {
+    pub(super) fn place(&self) -> Key {
         let workshop = self.workshop;
         // What was brought from elsewhere is in another folder each time.
         let stays = |root: &&Path| workshop.spool.parent().is_none_or(|state| !Scratch::holds(state, root));
@@ -472,48 +401,5 @@ impl<'a> Job<'a> {
         let mut hasher = KeyHasher::new("place");
         hasher.field("context", context.unwrap_or_default()).field("title", &self.vertex.title);
         hasher.finish().compressed(self.workshop.compression_of(self.vertex))
-    }
-
-    /// Returns a layer that the key led to before, compressed as it is wanted.
-    pub(super) fn cached(&mut self, key: &Key) -> Result<Option<Layer>, SolveError> {
-        let workshop = self.workshop;
-        let wanted = workshop.compression_of(self.vertex);
-        if let Some(layer) = self.recorded(&key.compressed(wanted))?
-            && workshop.is_last(key, &layer)?
-        {
-            self.workshop.indexes.note_place(&layer, self.place());
-            return Ok(Some(layer));
-        }
-        let Some(layer) = self.recorded(key)? else { return Ok(None) };
-        if !self.vertex.exported {
-            self.workshop.indexes.note_place(&layer, self.place());
-            return Ok(Some(layer));
-        }
-        self.cached = false;
-        let layer = layer.recompress(&*workshop.store, wanted, workshop.threads.get())?;
-        self.remember(key, &layer)?;
-        Ok(Some(layer))
-    }
-
-    /// Returns the layer of a record whose blob is still there.
-    fn recorded(&self, key: &Key) -> Result<Option<Layer>, SolveError> {
-        let workshop = self.workshop;
-        if self.solver.is_fresh(self.id) && !self.solver.was_made_now(key) {
-            return Ok(None);
-        }
-        let Some(layer) = workshop.cache.get(key, workshop.now)? else { return Ok(None) };
-        let is_there = workshop.store.stat(&layer.descriptor.digest)? == Some(layer.descriptor.size);
-        Ok(is_there.then_some(layer))
-    }
-
-    /// Notes a layer twice: as itself, for whoever takes any compression, and in the one that it has. The
-    /// level counts too, or the digest of an image would depend on what was built before.
-    fn remember(&self, key: &Key, layer: &Layer) -> Result<(), SolveError> {
-        let workshop = self.workshop;
-        for key in [*key, key.compressed(workshop.compression_of(self.vertex))] {
-            workshop.cache.put(&key, layer, workshop.now)?;
-            self.solver.note_made(key);
-        }
-        Ok(())
     }
 }

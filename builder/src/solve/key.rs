@@ -11,12 +11,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use oxbox_layers::compress::Compression;
+use serde::{Deserialize, Serialize};
 
 /// Changes whenever a vertex would be made differently from the same fields.
 const VERSION: &[u8] = b"oxbox vertex 2";
 
 /// The key of one vertex.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Key([u8; 32]);
 
 impl Key {
@@ -63,6 +65,20 @@ impl FromStr for Key {
 
     fn from_str(text: &str) -> Result<Self, NotAKey> {
         Ok(Self(*blake3::Hash::from_hex(text).map_err(|_| NotAKey)?.as_bytes()))
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = NotAKey;
+
+    fn try_from(text: String) -> Result<Self, NotAKey> {
+        text.parse()
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.to_string()
     }
 }
 

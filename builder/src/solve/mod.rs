@@ -15,6 +15,7 @@
 //! | `define`, `gather` | definition keys, and what steps read of contexts |
 //! | `job` | one COPY, ADD or WORKDIR: its content key, and how its layer is made |
 //! | `mounted` | RUN: what its mounts are made of |
+//! | `found` | what keys led to, here or elsewhere |
 //! | `key` | keys |
 //! | `lock` | one maker for each key, over all processes |
 //! | `outline` | stacks of layers that share what is below |
@@ -55,6 +56,7 @@ pub mod cache;
 mod define;
 pub mod downloads;
 pub mod explain;
+mod found;
 mod gather;
 pub mod indexes;
 mod job;
@@ -73,6 +75,7 @@ pub use beside::stood_on;
 pub use cache::usage::Remembered;
 pub use cache::{Cache, CacheError};
 pub use explain::Explanation;
+pub use found::Conclusion;
 pub use indexes::{Indexes, IndexesError};
 pub use key::{Key, KeyHasher};
 pub use lock::{LockError, Locks};

@@ -34,6 +34,7 @@ impl Job<'_> {
         let mut busy = Vec::new();
         let step = self.found_or_made(key, below, |writer| {
             let materials = workshop.materials(run, &readings, &bound, &inputs[1..])?;
+            workshop.restore_mounts(run::wanted(run, &materials).values()).map_err(RunError::from)?;
             let mut output = |line: &[u8]| workshop.progress.event(Event::Output { vertex, line });
             let mut room = run::Room {
                 store: &*workshop.store,
@@ -78,7 +79,7 @@ impl Workshop<'_> {
                     reading.gathered.hash(&mut hasher);
                 }
                 MountTree::Nothing | MountTree::Vertex(_) => {
-                    let tree = self.tree(&*input(run, &files.tree, others))?;
+                    let tree = self.tree(&input(run, &files.tree, others))?;
                     self.gather(&tree, &files.path)?.hash(&mut hasher);
                 }
             }

@@ -41,6 +41,11 @@ impl<'a> Cancel<'a> {
         self.cancelled.load(Ordering::Relaxed)
     }
 
+    /// Takes it back: there is work to do after all.
+    pub(super) fn renew(&self) {
+        self.cancelled.store(false, Ordering::Relaxed);
+    }
+
     /// Asks all work to stop.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);

@@ -16,6 +16,7 @@ use super::lock::LockError;
 use super::outline::Outline;
 use super::{Cache, CacheError, Indexes, IndexesError, Locks, Reuse};
 use crate::context::{Directory, LayerTree, Look};
+use crate::depot::Stocks;
 use crate::exec::Interrupt;
 use crate::fetch::Fetch;
 use crate::lent::{Agents, Secrets};
@@ -53,6 +54,8 @@ pub struct Workshop<'a> {
     pub agents: Agents,
     /// Contexts by name; the main one has none.
     pub contexts: BTreeMap<Option<String>, Arc<Directory>>,
+    /// What other machines' builds led to.
+    pub stocks: Stocks<'a>,
     /// What brings files from elsewhere.
     pub fetch: &'a dyn Fetch,
     /// What was fetched of git repositories.

@@ -3,12 +3,13 @@
 //! ```text
 //! room     folders and builds              cache    keys, damage, processes that are killed
 //! main     what a build makes              odd      contexts that nobody would make on purpose
-//! export   config and history on bases
+//! export   config and history on bases           depot    caches elsewhere
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod cache;
+mod depot;
 mod export;
 mod odd;
 mod room;
@@ -226,7 +227,7 @@ fn bad_input_is_said_with_its_line_and_names_nothing() {
         ("FROM scratch\nCOPY --chmod=9 a /\n", "mode \"9\""),
         ("FROM localhost/nosuch\nCOPY a /\n", "localhost/nosuch"),
         ("FROM scratch\nCOPPY a /\n", "COPY"),
-        ("FROM scratch\nRUN --mount=type=cache,target=/x true\n", "--mount"),
+        ("FROM scratch\nRUN --mount=type=cash,target=/x true\n", "type cannot be \"cash\""),
     ] {
         let error = room.error(dockerfile);
         assert!(error.contains(expected), "{dockerfile:?}: {error}");

@@ -151,6 +151,7 @@ impl Room {
             agents: Agents::default(),
             times: Times::Cut(DEFAULT_EPOCH),
             reuse: Reuse::Allowed,
+            caches: oxbox_builder::depot::Caches::default(),
             jobs: NonZero::new(2).unwrap(),
         }
     }

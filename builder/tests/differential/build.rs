@@ -10,6 +10,7 @@ use std::sync::Arc;
 use oxbox_builder::build::Times;
 use oxbox_builder::exec::Interrupt;
 use oxbox_builder::export::form::Form;
+use oxbox_builder::lent::{Agents, Secrets};
 use oxbox_builder::plan::Options;
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::solve::Reuse;
@@ -71,8 +72,11 @@ impl Base {
             names: Vec::new(),
             forms: vec![Form::plain(Compression::None)],
             files: Vec::new(),
+            secrets: Secrets::default(),
+            agents: Agents::default(),
             times: Times::Cut(DEFAULT_EPOCH),
             reuse: Reuse::Allowed,
+            caches: oxbox_builder::depot::Caches::default(),
             jobs: NonZero::new(2).unwrap(),
         };
         let fetch: Arc<dyn Fetch> = Arc::new(Local(Arc::clone(&self.store)));

@@ -1,11 +1,12 @@
 //! Steps over steps: what one program changes is what the next one finds, and what the layer will say.
 
 use std::fs;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use oxbox_builder::exec::{Exit, Process};
-use oxbox_builder::snapshot::{Active, Overlay, Snapshotter};
+use oxbox_builder::snapshot::{Active, Known, Layers, Overlay, Snapshotter};
 use oxbox_layers::oci::{ChainId, DiffId, Digest};
 use oxbox_layers::tar::{Entry, Kind, Writer};
 use oxbox_layers::tree::{Root, emit};
@@ -28,6 +29,10 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
         ("a_layer_without_parents_keeps_those_below", a_layer_without_parents_keeps_those_below),
         ("a_second_program_goes_on_where_the_first_ended", a_second_program_goes_on_where_the_first_ended),
         ("three_hundred_layers_can_be_mounted", three_hundred_layers_can_be_mounted),
+        (
+            "more_layers_than_the_kernel_stacks_can_be_run_in",
+            more_layers_than_the_kernel_stacks_can_be_run_in,
+        ),
         ("a_root_of_no_layers_can_be_run_in", a_root_of_no_layers_can_be_run_in),
     ]
 }
@@ -183,7 +188,7 @@ fn a_step_unpacked_looks_as_it_did_when_it_was_committed() {
     let (active, tar, layer) = builder.layer(script);
     let chain = [builder.chain.clone(), vec![layer]].concat();
     assert_eq!(builder.overlay.unpacked(&chain).unwrap(), 2);
-    builder.overlay.unpack(&chain, &mut || Ok(Box::new(std::io::Cursor::new(tar.clone()))), None).unwrap();
+    builder.overlay.unpack(&chain, &mut || Ok(Box::new(io::Cursor::new(tar.clone()))), None).unwrap();
     builder.chain = chain;
     let unpacked = builder.see(LOOK);
 
@@ -204,14 +209,11 @@ fn a_layer_without_parents_keeps_those_below() {
     builder.step("mkdir -m 700 /opt; chown 33:34 /opt; ln -s opt /alias");
     let mut tar = Writer::new(Vec::new());
     for path in ["alias/in", "opt/file"] {
-        tar.append(&Entry::new(path, Kind::File { size: 0 }, 0o644), &mut std::io::empty()).unwrap();
+        tar.append(&Entry::new(path, Kind::File { size: 0 }, 0o644), &mut io::empty()).unwrap();
     }
     let tar = tar.finish().unwrap();
     builder.chain.push(DiffId(Digest::sha256(&tar)));
-    builder
-        .overlay
-        .unpack(&builder.chain, &mut || Ok(Box::new(std::io::Cursor::new(tar.clone()))), None)
-        .unwrap();
+    builder.overlay.unpack(&builder.chain, &mut || Ok(Box::new(io::Cursor::new(tar.clone()))), None).unwrap();
     assert_eq!(builder.see("stat -c '%u:%g %a' /opt; ls /opt; readlink /alias"), "33:34 700\nfile\nin\nopt");
 }
 
@@ -221,14 +223,57 @@ fn a_second_program_goes_on_where_the_first_ended() {
     assert_eq!(ran(&process(&active, "cat /tmp/x")).unwrap().text(), "first");
 }
 
+/// Puts layers onto the base until there are so many, each with a file that is called so.
+fn pile_up(builder: &mut Builder, layers: usize) {
+    let numbers = builder.chain.len()..layers;
+    builder.chain.extend(numbers.map(|number| DiffId(Digest::sha256(format!("layer {number}").as_bytes()))));
+    drop(builder.overlay.prepare_from(&builder.chain, &Numbered).unwrap());
+}
+
+/// Layers of which each holds one file.
+struct Numbered;
+
+impl Layers for Numbered {
+    fn open(&self, at: usize) -> io::Result<Option<Box<dyn Read>>> {
+        let (mut tar, content) = (Writer::new(Vec::new()), at.to_string());
+        let kind = Kind::File { size: content.len() as u64 };
+        tar.append(&Entry::new(format!("file{at}"), kind, 0o644), &mut content.as_bytes()).unwrap();
+        Ok(Some(Box::new(io::Cursor::new(tar.finish().unwrap()))))
+    }
+
+    fn known(&self, _at: usize) -> Option<Known<'_>> {
+        None
+    }
+}
+
+fn more_layers_than_the_kernel_stacks_can_be_run_in() {
+    let mut builder = Builder::new();
+    pile_up(&mut builder, 499);
+    builder.step("rm /file7; chmod 700 /tmp; ln /bin/busybox /bin/again");
+    assert_eq!(builder.overlay.prepare(&builder.chain).unwrap().lowers().len(), 500);
+    assert_eq!(builder.see("ls / | grep -c file"), "497");
+    builder.step("echo top > /file1");
+    // 501 layers: the lowest 250 are one directory now.
+    let lowers = |builder: &Builder| builder.overlay.prepare(&builder.chain).unwrap().lowers().to_vec();
+    assert_eq!(lowers(&builder).len(), 252);
+    assert_eq!(
+        builder.see("ls / | grep -c file; cat /file1 /file250 /file498; test -e /file7 || stat -c %a /tmp"),
+        "497\ntop\n250498700"
+    );
+    assert_eq!(
+        builder.changed("rm /file8; echo x >> /file300; true > /bin/new"),
+        ["bin", "bin/new", "file300", ".wh.file8"]
+    );
+    // It stays the same for the next ones, and is pruned when nobody stands on it.
+    let flat = lowers(&builder).pop();
+    builder.step("true > /next");
+    assert_eq!(lowers(&builder).pop(), flat);
+    assert_eq!(builder.overlay.prune(&mut |_| false).unwrap(), 503);
+}
+
 fn three_hundred_layers_can_be_mounted() {
     let mut builder = Builder::new();
-    for number in 1..300 {
-        let active = builder.overlay.prepare(&builder.chain).unwrap();
-        fs::write(active.upper().join(format!("file{number}")), number.to_string()).unwrap();
-        builder.keep(active, &format!("layer {number}"));
-    }
-    assert_eq!(builder.chain.len(), 300);
+    pile_up(&mut builder, 300);
     assert_eq!(builder.see("cat /file1 /file150 /file299; ls / | grep -c file"), "1150299299");
     assert_eq!(builder.changed("rm /file7; touch /bin/new"), ["bin", "bin/new", ".wh.file7"]);
 }

@@ -18,6 +18,7 @@ mod probe;
 mod room;
 mod semantics;
 mod streams;
+mod unmounted;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Some("probe") => return probe::main(arguments),
         Some("supervise") => return crash::supervise(arguments),
         Some("build") => return crash::build(arguments),
+        Some("unmounted") => return unmounted::main(arguments),
         Some("bench") => return bench::main(arguments),
         _ => {}
     }
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         mounts::tests(),
         semantics::tests(),
         crash::tests(),
+        unmounted::tests(),
     ];
     let tests = tests.into_iter().flatten().map(|(name, test): (&str, fn())| {
         let run = move || {

@@ -2,7 +2,7 @@
 
 use oxbox_builder::build::Times;
 use oxbox_builder::export::form::{Annotated, Annotation, Form};
-use oxbox_builder::plan::{Options, ResultForm};
+use oxbox_builder::plan::{Edits, Options, ResultForm};
 use oxbox_builder::{DEFAULT_EPOCH, Request};
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::Image;
@@ -83,8 +83,10 @@ fn s64_annotations_of_a_base_are_not_handed_on_and_labels_given_are_the_targets_
     let image = room.build("FROM localhost/base\nCOPY a /b\n");
     assert_eq!(image.manifest.annotations, None);
     let labels = [("l".to_owned(), "given".to_owned())].into();
-    let plan =
-        planned_with("FROM base AS a\nLABEL l=a\nFROM a\nLABEL m=n\n", &Options { labels, ..options() });
+    let plan = planned_with(
+        "FROM base AS a\nLABEL l=a\nFROM a\nLABEL m=n\n",
+        &Options { edits: Edits { labels, ..Edits::default() }, ..options() },
+    );
     assert_eq!(container(&plan).labels.as_ref().unwrap()["l"], "given");
     assert_eq!(history(&plan), ["LABEL l=a", "LABEL m=n"]);
 }

@@ -85,7 +85,7 @@ fn s43_a_volume_is_a_mark_and_takes_nothing_away() {
 #[test]
 fn s44_other_instructions_only_write_the_config() {
     let mut options = given(&[]);
-    options.labels.insert("a".to_owned(), "given".to_owned());
+    options.edits.labels.insert("a".to_owned(), "given".to_owned());
     let source = "FROM base\nENV p='9 8/udp'\nEXPOSE 443/TCP 80-82/udp $p\nSTOPSIGNAL SIGINT\nLABEL a=file b=c\n\
                   MAINTAINER me\nHEALTHCHECK --interval=1m30s --retries=0 CMD x\n";
     let plan = planned_with(source, &options);

@@ -10,7 +10,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use oxbox_builder::context::{Directory, Ignore};
+use oxbox_builder::depot::{Caches, Stocks};
 use oxbox_builder::exec::Interrupt;
+use oxbox_builder::lazy::Lazy;
 use oxbox_builder::lent::{Agents, Secrets};
 use oxbox_builder::mounts::Mounts;
 use oxbox_builder::op::git::Repositories;
@@ -145,8 +147,10 @@ impl Room {
         let spool = state.join("tmp");
         fs::create_dir_all(&spool).unwrap();
         let named = Directory::open(&self.named(), Ignore::default()).unwrap();
+        let lazy = Arc::new(Lazy::new(Arc::clone(&self.store), Arc::new(Server::none())));
         let workshop = Workshop {
             store: self.store.clone(),
+            stocks: Stocks::new(&Caches::default(), server, lazy, &heard),
             cache: Cache::open(&state.join("cache.db")).unwrap(),
             indexes: Indexes::open(&state.join("indexes")).unwrap(),
             snapshots: Box::new(Overlay::open(&state).unwrap()),

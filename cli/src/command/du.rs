@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use jiff::Timestamp;
 use oxbox_builder::exec::rung;
-use oxbox_builder::housekeeping::usage::{CachedLayer, Part, Unpacked};
+use oxbox_builder::housekeeping::usage::{CacheMount, CachedLayer, Part, Unpacked};
 use oxbox_builder::housekeeping::{self, Usage};
 use oxbox_layers::oci::{ChainId, DiffId, Digest};
 use oxbox_layers::store::names::name_of;
@@ -40,6 +40,7 @@ struct Told {
     images: Vec<Image>,
     layers: Vec<Layer>,
     snapshots: Vec<Snapshot>,
+    cache_mounts: Vec<Mount>,
 }
 
 #[derive(Debug, Serialize)]
@@ -98,6 +99,19 @@ struct Snapshot {
     chain_id: ChainId,
     bytes: u64,
     last_used: Option<String>,
+}
+
+/// A directory that RUNs mount.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Mount {
+    /// What it is called on disk.
+    name: String,
+    id: String,
+    bytes: u64,
+    last_used: Option<String>,
+    /// Whether a RUN has it now.
+    in_use: bool,
 }
 
 /// Looks, and tells.
@@ -160,6 +174,7 @@ impl Told {
             images,
             layers: usage.layers.iter().map(Layer::of).collect(),
             snapshots: usage.snapshots.iter().map(Snapshot::of).collect(),
+            cache_mounts: usage.mounts.iter().map(Mount::of).collect(),
             types,
         }
     }
@@ -217,7 +232,12 @@ impl Told {
         for one in &self.snapshots {
             snapshots.row([one.chain_id.0.short(), size(one.bytes), time(&one.last_used)]);
         }
-        format!("\n{images}\n{layers}\n{snapshots}\n")
+        let mut mounts = Table::new(["CACHE MOUNT", "SIZE", "LAST USED", "IN USE"]);
+        for one in &self.cache_mounts {
+            let in_use = if one.in_use { "yes" } else { "no" };
+            mounts.row([one.id.clone(), size(one.bytes), time(&one.last_used), in_use.to_owned()]);
+        }
+        format!("\n{images}\n{layers}\n{snapshots}\n{mounts}\n")
     }
 }
 
@@ -238,6 +258,7 @@ fn rows(usage: &Usage) -> Vec<Row> {
         ("unfinished blobs", usage.unfinished, Prune),
         ("cached layers", usage.cache_only(), PruneAll),
         ("unpacked layers", usage.unpacked(), PruneAll),
+        ("cache mounts", usage.mounted(), PruneAll),
         ("indexes of layers", usage.indexes, PruneAll),
         ("known contexts", usage.contexts, PruneAll),
         ("temporary files", usage.temporary, PruneAll),
@@ -267,6 +288,19 @@ impl Layer {
 impl Snapshot {
     fn of(one: &Unpacked) -> Self {
         Self { chain_id: one.layer, bytes: one.bytes, last_used: seconds(one.used).and_then(time) }
+    }
+}
+
+impl Mount {
+    fn of(one: &CacheMount) -> Self {
+        let CacheMount { kept, bytes, in_use } = one;
+        Self {
+            name: kept.name.clone(),
+            id: output::clean(&kept.about.id),
+            bytes: *bytes,
+            last_used: seconds(kept.used).and_then(time),
+            in_use: *in_use,
+        }
     }
 }
 

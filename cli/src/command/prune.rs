@@ -4,6 +4,7 @@
 //! prune                          images without a name, and what neither an image nor the cache needs
 //! prune --filter until=24h       …and what of the cache was of no use since
 //! prune --max-used-space 10GB    …and what of it is beyond that, the least recently used first
+//! prune --filter type=exec.cachemount           cache mounts, and nothing else
 //! prune --all                    …and all of it
 //! ```
 //!
@@ -12,19 +13,19 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::time::Duration;
 
 use clap::Args;
 use oxbox_builder::exec::rung;
-use oxbox_builder::housekeeping::{self, Amount, Bounds, Evicted, Forgotten};
+use oxbox_builder::housekeeping::{self, Amount, Bounds, Evicted, Forgotten, Kind};
 use oxbox_layers::oci::Digest;
 use oxbox_layers::store::{self, Layout, Sweep};
 use serde::Serialize;
 
+use crate::amount::{self, Filter};
 use crate::args::{Output, State};
 use crate::settings::Root;
 use crate::table::{count, size};
-use crate::{amount, local, output};
+use crate::{local, output};
 
 /// Options of `oxbox prune`.
 #[derive(Debug, Args)]
@@ -35,9 +36,9 @@ pub(crate) struct Prune {
     /// Forget the whole build cache, and remove the layers that it remembers or has unpacked.
     #[arg(short, long)]
     all: bool,
-    /// Of the build cache, only what was of no use for so long: until=24h
-    #[arg(long, value_name = "until=AGE", value_parser = amount::filter)]
-    filter: Option<Duration>,
+    /// Of the build cache, only what was of no use for so long, or cache mounts alone: until=24h, type=exec.cachemount
+    #[arg(long, value_name = "until=AGE|type=KIND", value_parser = amount::filter)]
+    filter: Vec<Filter>,
     /// Keep so much of the build cache in any case: 10GB, 10GiB or 10% of the disk.
     #[arg(long, visible_alias = "keep-storage", value_name = "SIZE", value_parser = amount::size)]
     reserved_space: Option<Amount>,
@@ -75,6 +76,8 @@ struct Pruned {
     cache_records: usize,
     /// Unpacked layers.
     snapshots: usize,
+    /// Cache mounts.
+    cache_mounts: usize,
     /// What was written down of layers' contents.
     indexes: usize,
     /// Contexts whose files were known.
@@ -99,6 +102,10 @@ impl Prune {
         let sweep = if self.dry_run { Sweep::DryRun } else { Sweep::Remove };
         let mut pruned = Pruned { dry_run: self.dry_run, ..Pruned::default() };
         let mut forgotten = Vec::new();
+        if let Some(bounds) = self.bounds().filter(|bounds| bounds.kind == Some(Kind::CacheMount)) {
+            pruned.add_evicted(&housekeeping::evict(state, store, &HashSet::new(), &bounds, sweep)?);
+            return Ok(pruned);
+        }
         // Before the layers go: a record never outlives what it names.
         let keep = match self.bounds() {
             Some(bounds) => {
@@ -132,8 +139,17 @@ impl Prune {
 
     /// Returns what may stay of the cache, if it is not all or nothing.
     fn bounds(&self) -> Option<Bounds> {
+        let until = self.filter.iter().rev().find_map(|filter| match filter {
+            Filter::Until(age) => Some(*age),
+            Filter::Type(_) => None,
+        });
+        let kind = self.filter.iter().rev().find_map(|filter| match filter {
+            Filter::Type(kind) => Some(*kind),
+            Filter::Until(_) => None,
+        });
         let bounds = Bounds {
-            unused_for: self.filter,
+            kind,
+            unused_for: until,
             reserved: self.reserved_space,
             max_used: self.max_used_space,
             min_free: self.min_free_space,
@@ -146,12 +162,14 @@ impl Pruned {
     fn add_evicted(&mut self, evicted: &Evicted) {
         self.cache_records = evicted.records;
         self.snapshots = evicted.snapshots;
+        self.cache_mounts = evicted.mounts;
         self.bytes += evicted.bytes;
     }
 
     fn add_forgotten(&mut self, forgotten: Forgotten) {
         self.cache_records = forgotten.records;
         self.snapshots = forgotten.snapshots;
+        self.cache_mounts = forgotten.mounts;
         self.indexes = forgotten.indexes;
         self.contexts = forgotten.contexts;
         self.bytes += forgotten.bytes;
@@ -178,6 +196,7 @@ fn tell(pruned: &Pruned) -> String {
     let rebuildable = [
         (pruned.cache_records, "cache record"),
         (pruned.snapshots, "unpacked layer"),
+        (pruned.cache_mounts, "cache mount"),
         (pruned.indexes, "layer index"),
         (pruned.contexts, "known context"),
     ];

@@ -194,7 +194,7 @@ fn text_of(shown: &Shown<'_>) -> String {
                 let why = why.map(|why| format!(": {why}")).unwrap_or_default();
                 format!("made {}{why}", minute(made))
             }
-            (None, None) => String::new(),
+            (None, None) => elsewhere(told).unwrap_or_default(),
         };
         table.row(row(told, why));
     }
@@ -208,8 +208,14 @@ fn times(count: i64) -> String {
 /// Returns what `build --explain` shows.
 pub(super) fn explained(steps: &[Told]) -> String {
     let mut table = table();
-    steps.iter().for_each(|told| table.row(row(told, told.why.clone().unwrap_or_default())));
+    let why = |told: &Told| told.why.clone().or_else(|| elsewhere(told)).unwrap_or_default();
+    steps.iter().for_each(|told| table.row(row(told, why(told))));
     table.to_string()
+}
+
+/// Says which cache had a step, if that is not this machine's.
+fn elsewhere(told: &Told) -> Option<String> {
+    told.from.as_ref().map(|from| format!("from the cache {}", output::clean(from)))
 }
 
 fn table() -> Table<4> {

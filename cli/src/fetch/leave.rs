@@ -1,6 +1,7 @@
 //! A destination that takes an image's documents and config and leaves its layers where they are.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use oxbox_copy::endpoint::{BlobStream, Destination, EndpointError, Origin};
@@ -39,21 +40,30 @@ impl<D: Destination> Destination for WithoutLayers<D> {
     }
 }
 
-/// Which registry has which layer of a base image.
+/// Somewhere that has layers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The repository of an image or a cache.
+    Registry(Reference),
+    /// An OCI layout.
+    Folder(PathBuf),
+}
+
+/// Who has which layer: of a base image, of a cache elsewhere, of an image that was pushed.
 #[derive(Debug, Default)]
-pub(crate) struct Origins(Mutex<HashMap<Digest, Reference>>);
+pub(crate) struct Origins(Mutex<HashMap<Digest, Place>>);
 
 impl Origins {
-    /// Notes that the layers are in the image's repository.
-    pub(super) fn note(&self, reference: &Reference, layers: &[Descriptor]) {
+    /// Notes that the layers are there; whoever was known before stays.
+    pub(crate) fn note(&self, place: &Place, layers: &[Descriptor]) {
         let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for layer in layers {
-            origins.entry(layer.digest).or_insert_with(|| reference.clone());
+            origins.entry(layer.digest).or_insert_with(|| place.clone());
         }
     }
 
-    /// Returns the image that a layer is part of.
-    pub(crate) fn of(&self, layer: &Digest) -> Option<Reference> {
+    /// Returns where a layer is.
+    pub(crate) fn of(&self, layer: &Digest) -> Option<Place> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(layer).cloned()
     }
 }

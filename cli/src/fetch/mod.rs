@@ -7,6 +7,7 @@
 //!        └ with --push alone: its documents only, and a layer when somebody opens it
 //! ```
 
+mod depot;
 mod layout;
 mod leave;
 pub(crate) mod web;
@@ -16,11 +17,11 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use oxbox_builder::depot::Depot;
 use oxbox_builder::fetch::shown;
 use oxbox_builder::plan::LayoutImage;
 use oxbox_builder::{Downloaded, Fetch, FetchError, UrlRequest};
 use oxbox_copy::client::{Client, CredentialsError};
-use oxbox_copy::endpoint::registry::RegistrySource;
 use oxbox_copy::endpoint::{AnyDestination, AnySource, Places, Source as _};
 use oxbox_copy::location::{Location, StoreName};
 use oxbox_copy::select::{Selection, Subset};
@@ -37,7 +38,7 @@ use crate::registries::{Login, Registry};
 use crate::settings::Root;
 use leave::WithoutLayers;
 
-pub(crate) use leave::Origins;
+pub(crate) use leave::{Origins, Place};
 
 /// Indexes within indexes on the way to a platform; nobody nests more than two.
 const MAX_NESTED: usize = 8;
@@ -86,7 +87,7 @@ pub(crate) enum PullError {
     #[error(transparent)]
     Config(#[from] ImageError),
     /// Nobody has named it.
-    #[error("it is of no base image of this build")]
+    #[error("it is of no base image and of no cache of this build")]
     NoOrigin,
     /// It cannot be written into the store.
     #[error("cannot write it into the store")]
@@ -119,6 +120,10 @@ impl Fetch for Puller {
         })
     }
 
+    fn depot(&self) -> Option<&dyn Depot> {
+        Some(self)
+    }
+
     fn layer(&self, layer: &Descriptor) -> Result<(), FetchError> {
         self.wait(self.bring(layer))
             .map_err(|error| FetchError::Layer { digest: layer.digest, source: error.into_boxed_dyn_error() })
@@ -147,7 +152,7 @@ impl Puller {
     fn have(&self, reference: &Reference, platform: &Platform) -> anyhow::Result<Descriptor> {
         let found = self.find(reference, platform)?;
         if let Document::Manifest(manifest) = read_document(&*self.store, &found)? {
-            self.origins.note(reference, &manifest.layers);
+            self.origins.note(&Place::Registry(reference.clone()), &manifest.layers);
         }
         Ok(found)
     }
@@ -204,21 +209,14 @@ impl Puller {
         Ok(report.root)
     }
 
-    /// Brings in one layer of a base image.
+    /// Brings in one layer of a base image or of a cache elsewhere.
     async fn bring(&self, layer: &Descriptor) -> anyhow::Result<()> {
-        let mut content = self.source(&layer.digest)?.blob(layer).await?;
+        let mut content = self.source(layer)?.blob(layer).await?;
         let mut writer = self.store.writer(layer.digest.algorithm())?;
         while let Some(piece) = content.next().await {
             writer.write_all(&piece?).map_err(PullError::Write)?;
         }
         Ok(writer.commit_as(&layer.into())?)
-    }
-
-    /// Returns the base image that a layer is part of.
-    pub(crate) fn source(&self, layer: &Digest) -> Result<RegistrySource, PullError> {
-        let base = self.origins.of(layer).ok_or(PullError::NoOrigin)?;
-        let client = self.client(&Location::Registry(base.clone()))?;
-        Ok(RegistrySource::new(&client, &base))
     }
 
     /// Credentials that were given on the command line are for whichever registry is asked.

@@ -163,7 +163,7 @@ impl Record {
                 self.end(now, vertex, title, Verdict::Failed { error });
             }
             Event::Cancelled { vertex, title } => drop(self.end(now, vertex, title, Verdict::Cancelled)),
-            Event::Explained { .. } => {}
+            Event::Explained { .. } | Event::Given { .. } => {}
             Event::Warning { message } => {
                 self.warnings.push(message.lines().map(clean).collect::<Vec<_>>().join("\n"))
             }

@@ -76,7 +76,8 @@ impl<W: Fn(&str)> Steps<W> {
     fn event(&self, event: Event<'_>) {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Planned { .. } | Event::Looking { .. } | Event::Explained { .. } => {}
+            Event::Planned { .. } | Event::Looking { .. } | Event::Explained { .. } | Event::Given { .. } => {
+            }
             Event::Warning { message } => message.lines().for_each(|line| (self.write)(&clean(line))),
             Event::Started { vertex, title, .. } => self.start(&mut steps, vertex, title),
             Event::Output { vertex, line } => self.output(&mut steps, vertex, line),

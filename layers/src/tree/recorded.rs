@@ -10,6 +10,13 @@
 //! program that gave it to somebody knew better. Links, pipes and sockets take no such attributes, and are 0:0's
 //! then. No layer brings these attributes and none has them: they are how one tree is kept on one machine.
 
+use std::io;
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
 use crate::tar::Kind;
 
 /// What the names begin with.
@@ -21,13 +28,29 @@ pub const OWNER: &[u8] = b"user.oxbox.owner";
 /// The device.
 pub const DEVICE: &[u8] = b"user.oxbox.device";
 
+/// Gives a file to an owner, or writes it down where there is no such id. Links are followed.
+pub fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    match chown(path, Some(uid), Some(gid)) {
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+            chown(path, Some(0), Some(0))?;
+            let text = owner_text(uid.into(), gid.into());
+            match rustix::fs::setxattr(path, OWNER, text.as_bytes(), XattrFlags::empty()) {
+                // A socket or a pipe, which takes none.
+                Err(Errno::PERM) => Ok(()),
+                written => Ok(written?),
+            }
+        }
+        given => given,
+    }
+}
+
 /// Returns an owner as it is written down.
 pub fn owner_text(uid: u64, gid: u64) -> String {
     format!("{uid}:{gid}")
 }
 
 /// Reads an owner; `None` for what nobody here wrote.
-pub(super) fn owner(text: &[u8]) -> Option<(u64, u64)> {
+pub fn owner(text: &[u8]) -> Option<(u64, u64)> {
     let (uid, gid) = std::str::from_utf8(text).ok()?.split_once(':')?;
     Some((number(uid)?.into(), number(gid)?.into()))
 }
@@ -42,7 +65,7 @@ pub(super) fn device_text(kind: &Kind) -> Option<String> {
 }
 
 /// Reads a device; `None` for what nobody here wrote. A device 0:0 means a deletion, and is none.
-pub(super) fn device(text: &[u8]) -> Option<Kind> {
+pub fn device(text: &[u8]) -> Option<Kind> {
     let mut fields = std::str::from_utf8(text).ok()?.split(':');
     let kind = fields.next()?;
     let (major, minor) = (number(fields.next()?)?, number(fields.next()?)?);

@@ -93,6 +93,10 @@ impl Stack {
         Ok(None)
     }
 
+    pub(super) fn layers(&self) -> &[Root] {
+        &self.layers
+    }
+
     /// What is known stays true if a thread panicked while it looked something up.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)

@@ -10,10 +10,10 @@ use crate::exec::failure::{Errno, Failure, OrFail};
 
 use super::mounts::{mount_filesystem, quiet};
 
-const DEVICES: [(&str, u32, u32); 6] =
+pub(super) const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-const LINKS: [(&str, &str); 6] = [
+pub(super) const LINKS: [(&str, &str); 6] = [
     ("core", "/proc/kcore"),
     ("fd", "/proc/self/fd"),
     ("ptmx", "pts/ptmx"),

@@ -21,6 +21,7 @@ use crate::exec::user::Identity;
 use crate::exec::{Exit, Network, Process, sys};
 
 use super::mounts::Planned;
+use super::owners::Owners;
 use super::{outer, program};
 
 /// What process 1 is given.
@@ -49,7 +50,7 @@ pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
     }
     // The program may be root: it must not look into this process, which holds the host's capabilities.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("close", "process 1 to inspection")?;
-    separate(&first.given.process)?;
+    separate(&first.given)?;
     let root = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "the root")?;
     first.planned.attach(&root)?;
@@ -57,12 +58,12 @@ pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
         outer::leave_host(&root)?;
     }
     let children = sys::watch_children().or_fail("watch", "children")?;
-    let program = start(&first.given)?;
-    attend(program, first.socket, &children)
+    let (program, owners) = start(&first.given, || Ok(()))?;
+    attend(program, first.socket, &children, owners.as_ref())
 }
 
 /// Moves to namespaces of its own; the pid namespace is new already.
-fn separate(process: &Process) -> Result<(), Failure> {
+fn separate(Given { process, rung, .. }: &Given) -> Result<(), Failure> {
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     flags.set(UnshareFlags::NEWNET, process.network == Network::None);
     sys::unshare(flags).or_fail("unshare", "the mount, ipc and uts namespaces")?;
@@ -71,22 +72,42 @@ fn separate(process: &Process) -> Result<(), Failure> {
     if process.network == Network::None {
         sys::raise_loopback().or_fail("raise", "the loopback interface")?;
     }
-    sethostname(process.hostname.as_bytes()).or_fail("set the host name", &process.hostname)
+    match sethostname(process.hostname.as_bytes()) {
+        // A container's seccomp filter may allow the namespace, and not this. Then the name is the container's.
+        Err(rustix::io::Errno::PERM) if rung.is_in_user_namespace() => Ok(()),
+        set => set.or_fail("set the host name", &process.hostname),
+    }
 }
 
-/// Starts the program; returns once it was executed.
-fn start(given: &Given) -> Result<Pid, Failure> {
+/// Starts the program, which first does what is to be `prepared`; returns once it was executed, with the calls that
+/// it wants answered.
+pub(super) fn start(
+    given: &Given,
+    prepare: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(Pid, Option<Owners>), Failure> {
     let (reader, writer) = std::io::pipe().or_fail("make", "a pipe")?;
-    let program = fork_program(given, writer)?;
-    match failed(reader)? {
-        None => Ok(program),
+    let (socket, theirs) = UnixStream::pair().or_fail("make", "a socket")?;
+    let program = fork_program(given, prepare, (writer, theirs))?;
+    let owners = match given.rung {
+        Rung::SingleId => Owners::take_over(&socket)?,
+        _ => None,
+    };
+    match failed(reader, owners.as_ref())? {
+        None => Ok((program, owners)),
         Some(failure) => Err(failure),
     }
 }
 
-fn fork_program(given: &Given, mut writer: PipeWriter) -> Result<Pid, Failure> {
+fn fork_program(
+    given: &Given,
+    prepare: impl FnOnce() -> Result<(), Failure>,
+    (mut writer, owners): (PipeWriter, UnixStream),
+) -> Result<Pid, Failure> {
     sys::fork(|| {
-        let failure = program::become_it(given);
+        let failure = match prepare() {
+            Ok(()) => program::become_it(given, &owners),
+            Err(failure) => failure,
+        };
         let text = serde_json::to_vec(&failure).expect("a failure is plain data");
         // Process 1 takes silence and an end for success; if it cannot hear, nobody can.
         let _ = writer.write_all(&text);
@@ -95,21 +116,47 @@ fn fork_program(given: &Given, mut writer: PipeWriter) -> Result<Pid, Failure> {
     .or_fail("fork", "the program")
 }
 
-fn failed(mut reader: PipeReader) -> Result<Option<Failure>, Failure> {
+fn failed(mut reader: PipeReader, owners: Option<&Owners>) -> Result<Option<Failure>, Failure> {
+    // It may call before it is executed.
+    while let Some(owners) = owners {
+        let asked = owners.descriptor();
+        let mut polls = [PollFd::new(&reader, PollFlags::IN), PollFd::new(&asked, PollFlags::IN)];
+        match poll(&mut polls, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).or_fail("wait for", "the program"),
+        }
+        if polls[1].revents().contains(PollFlags::IN) {
+            owners.answer()?;
+        } else if !polls[0].revents().is_empty() {
+            break;
+        }
+    }
     let mut text = Vec::new();
     reader.read_to_end(&mut text).or_fail("read", "how the program started")?;
     Ok(serde_json::from_slice(&text).ok())
 }
 
 /// Reaps every orphan and passes signals on until the program ends or the builder does.
-fn attend(program: Pid, socket: &UnixStream, children: &OwnedFd) -> Result<Exit, Failure> {
+fn attend(
+    program: Pid,
+    socket: &UnixStream,
+    children: &OwnedFd,
+    owners: Option<&Owners>,
+) -> Result<Exit, Failure> {
+    let asked = owners.map(Owners::descriptor);
     loop {
-        let mut polls = [PollFd::new(children, PollFlags::IN), PollFd::new(socket, PollFlags::IN)];
+        let mut polls = vec![PollFd::new(children, PollFlags::IN), PollFd::new(socket, PollFlags::IN)];
+        polls.extend(asked.iter().map(|asked| PollFd::new(asked, PollFlags::IN)));
         match poll(&mut polls, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).or_fail("wait for", "the program"),
         }
         let (ended, said) = (!polls[0].revents().is_empty(), !polls[1].revents().is_empty());
+        if let (Some(owners), Some(poll)) = (owners, polls.get(2))
+            && poll.revents().contains(PollFlags::IN)
+        {
+            owners.answer()?;
+        }
         if said {
             pass_on(program, socket)?;
         }
@@ -119,7 +166,7 @@ fn attend(program: Pid, socket: &UnixStream, children: &OwnedFd) -> Result<Exit,
     }
 }
 
-fn pass_on(program: Pid, mut socket: &UnixStream) -> Result<(), Failure> {
+pub(super) fn pass_on(program: Pid, mut socket: &UnixStream) -> Result<(), Failure> {
     let mut signal = [0];
     match socket.read(&mut signal) {
         Ok(0) => Err(Failure::Vanished { status: "the builder is gone".to_owned() }),
@@ -138,7 +185,7 @@ fn pass_on(program: Pid, mut socket: &UnixStream) -> Result<(), Failure> {
     }
 }
 
-fn reap(program: Pid, children: &OwnedFd) -> Result<Option<Exit>, Failure> {
+pub(super) fn reap(program: Pid, children: &OwnedFd) -> Result<Option<Exit>, Failure> {
     // One report may stand for many children: empty it, then ask for all of them.
     let mut report = [0; 128];
     while let Ok(1..) = rustix::io::read(children, &mut report) {}

@@ -9,11 +9,13 @@
 //! ```
 
 mod capabilities;
+mod chroot;
 mod devices;
 mod first;
 mod mountpoint;
 mod mounts;
 mod outer;
+mod owners;
 mod program;
 mod root;
 mod seccomp;

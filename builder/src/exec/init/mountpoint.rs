@@ -172,7 +172,11 @@ impl<'root> Mountpoints<'root> {
             Making::Inner => {}
             Making::Lasting(owner) => {
                 let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-                chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+                match chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+                    // No such id in this user namespace: it is written down after the run, see exec/given.rs.
+                    Err(Kernel::INVAL) => {}
+                    given => given?,
+                }
             }
         }
         Ok(())
@@ -200,7 +204,7 @@ fn components(path: &[u8]) -> impl Iterator<Item = OsString> {
         .map(|name| OsString::from_vec(name.to_vec()))
 }
 
-fn times(directory: &OwnedFd) -> rustix::io::Result<Timestamps> {
+pub(super) fn times(directory: &OwnedFd) -> rustix::io::Result<Timestamps> {
     let stat = fstat(directory)?;
     Ok(Timestamps {
         last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },

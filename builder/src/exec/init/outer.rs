@@ -20,9 +20,11 @@ use rustix::thread::UnshareFlags;
 
 use crate::exec::failure::{Failure, OrFail};
 use crate::exec::plan::{self, Outcome, Plan};
+use crate::exec::rung::Rung;
 use crate::exec::user::{self, Identity};
-use crate::exec::{Exit, hosts, sys};
+use crate::exec::{Exit, Mount, Source, hosts, sys};
 
+use super::chroot;
 use super::first::{self, First, Given};
 use super::mountpoint::Mountpoints;
 use super::mounts::Planned;
@@ -40,7 +42,11 @@ pub(super) fn main() -> ExitCode {
         // The builder died before the kernel knew that this process wants to die with it.
         return ExitCode::FAILURE;
     }
-    let outcome = match carry_out(plan, &socket) {
+    let done = match plan.rung {
+        Rung::Chroot => chroot::carry_out(plan, &socket),
+        _ => carry_out(plan, &socket),
+    };
+    let outcome = match done {
         Ok(exit) => Outcome::Ended(exit),
         Err(failure) => Outcome::Failed(failure),
     };
@@ -70,6 +76,9 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     let root = root::mount(&plan.process.root, plan.rung)?;
     let mut mounts = plan.process.mounts.clone();
     mounts.splice(0..0, hosts::mounts(&plan.process, &plan.resolver));
+    if plan.rung == Rung::SingleId {
+        mounts.extend(apt_without_users(&root));
+    }
     let mut planned = Planned::open(mounts, plan.rung)?;
     enter(&root)?;
     if !plan.rung.is_in_user_namespace() {
@@ -89,6 +98,16 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     removed.map(|()| exit)
 }
 
+/// Tells apt, in an image that has it, not to become another user for its downloads: where there is one id it would
+/// notice that it does not.
+fn apt_without_users(root: &OwnedFd) -> Option<Mount> {
+    const FOLDER: &str = "/etc/apt/apt.conf.d";
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    openat2(root, FOLDER, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve).ok()?;
+    let content = b"APT::Sandbox::User \"root\";\n".to_vec();
+    Some(Mount { target: format!("{FOLDER}/zz-single-id"), source: Source::File { content, mode: 0o644 } })
+}
+
 /// Makes `root` the root, on top of which the host's lies from now on.
 fn enter(root: &OwnedFd) -> Result<(), Failure> {
     fchdir(root).or_fail("enter", "the root")?;
@@ -105,7 +124,7 @@ pub(super) fn leave_host(root: &OwnedFd) -> Result<(), Failure> {
     fchdir(root).or_fail("enter", "the root")
 }
 
-fn identify(root: &OwnedFd, user: &str) -> Result<Identity, Failure> {
+pub(super) fn identify(root: &OwnedFd, user: &str) -> Result<Identity, Failure> {
     user::find(user, &accounts(root, "etc/passwd")?, &accounts(root, "etc/group")?)
 }
 

@@ -1,56 +1,80 @@
 //! Between fork and execve: gives up all that the program shall not have, then becomes it.
 
 use std::ffi::CString;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Gid, Uid, chdir, setsid, umask};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    SecureComputingMode, secure_computing_mode, set_no_new_privs, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
 
 use crate::exec::failure::{Errno, Failure, OrFail};
 use crate::exec::rung::Rung;
 use crate::exec::{Process, descriptors, sys};
 
 use super::first::Given;
-use super::{capabilities, seccomp};
+use super::{capabilities, owners, seccomp};
 
 /// Where programs are looked for if the image says nothing: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Becomes the program; returns only to say why not.
-pub(super) fn become_it(given: &Given) -> Failure {
+/// Becomes the program; returns only to say why not. Calls about owners may be handed over to who reads `owners`.
+pub(super) fn become_it(given: &Given, owners: &UnixStream) -> Failure {
     let limited = given.descriptors.map_or(Ok(()), descriptors::restore);
-    match limited.and_then(|()| give_up(given)) {
+    match limited.and_then(|()| give_up(given, owners)) {
         Ok(()) => execute(&given.process, &given.identity.home),
         Err(failure) => failure,
     }
 }
 
-fn give_up(given: &Given) -> Result<(), Failure> {
+fn give_up(given: &Given, owners: &UnixStream) -> Result<(), Failure> {
     let Given { process, identity, .. } = given;
     // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
     setsid().or_fail("start", "a session")?;
-    let null =
-        open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).or_fail("open", "/dev/null")?;
-    rustix::stdio::dup2_stdin(&null).or_fail("replace", "standard input")?;
+    // In a changed root it was replaced by the container's, which is a device for sure.
+    if given.rung != Rung::Chroot {
+        let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        rustix::stdio::dup2_stdin(&null.or_fail("open", "/dev/null")?)
+            .or_fail("replace", "standard input")?;
+    }
     sys::drop_descriptors(3, sys::Inherited::CloseOnExec).or_fail("close", "descriptors")?;
     sys::reset_signals();
     umask(Mode::from_raw_mode(0o022));
     chdir(Path::new(if process.cwd.is_empty() { "/" } else { &process.cwd }))
         .or_fail("enter", &process.cwd)?;
-    capabilities::drop_bounding()?;
-    // While there still is CAP_SYS_ADMIN: without it the kernel wants no_new_privs, and sudo would break.
-    sys::load_seccomp(&seccomp::program()?).or_fail("load", "the seccomp filter")?;
-    // With a single id there are no other groups, and nobody may set any.
-    if given.rung != Rung::SingleId {
-        let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
-        set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
+    capabilities::drop_bounding(given.rung)?;
+    filter_calls(given.rung)?;
+    if given.rung == Rung::SingleId {
+        // There is nobody else to become.
+        owners::hand_over(owners)?;
+        return capabilities::keep_defaults(given.rung);
     }
+    let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
+    set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     set_thread_res_gid(gid, gid, gid).or_fail("set", "the group")?;
-    capabilities::keep_defaults()?;
+    capabilities::keep_defaults(given.rung)?;
     // For any other user than root this also clears what is left.
     set_thread_res_uid(uid, uid, uid).or_fail("set", "the user")
+}
+
+/// Keeps the program from calls that no program needs.
+fn filter_calls(rung: Rung) -> Result<(), Failure> {
+    let is_filtered = || secure_computing_mode().is_ok_and(|mode| mode == SecureComputingMode::Filter);
+    if rung == Rung::Chroot && is_filtered() {
+        return Ok(());
+    }
+    // While there still is CAP_SYS_ADMIN: without it the kernel wants no_new_privs, and sudo would break.
+    match sys::load_seccomp(&seccomp::program()?).map_err(Errno::from) {
+        Err(Errno(libc::EACCES)) if rung == Rung::Chroot => {
+            set_no_new_privs(true).or_fail("set", "no_new_privs")?;
+            sys::load_seccomp(&seccomp::program()?).or_fail("load", "the seccomp filter")
+        }
+        loaded => loaded.or_fail("load", "the seccomp filter"),
+    }
 }
 
 fn execute(process: &Process, home: &str) -> Failure {

@@ -119,7 +119,7 @@ fn write(
     let root = Root::open(folder).map_err(|error| failed(error.into()))?;
     let is_root = rustix::process::geteuid().is_root();
     let options = Options {
-        ownership: if is_root { Ownership::Keep } else { Ownership::Current },
+        ownership: if is_root { Ownership::KeepOrRecord } else { Ownership::Current },
         devices: Devices::BestEffort,
         whiteouts: Whiteouts::Apply,
         xattrs: Xattrs::CapabilityAndUser,

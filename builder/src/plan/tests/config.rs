@@ -1,6 +1,6 @@
 //! The image's config and history.
 
-use super::super::Options;
+use super::super::{Edits, Options};
 use super::{container, history, options, plan_with, planned};
 
 #[test]
@@ -45,7 +45,10 @@ fn ports_are_listed_in_the_order_of_their_words() {
 #[test]
 fn labels_of_the_caller_win_and_are_the_targets_only() {
     let labels = [("a".to_owned(), "given".to_owned())].into();
-    let plan = plan_with("FROM alpine\nLABEL a=file b=file\n", &Options { labels, ..options() });
+    let plan = plan_with(
+        "FROM alpine\nLABEL a=file b=file\n",
+        &Options { edits: Edits { labels, ..Edits::default() }, ..options() },
+    );
     let found: Vec<_> = container(&plan).labels.as_ref().unwrap().values().collect();
     assert_eq!(found, ["given", "file"]);
     assert_eq!(history(&plan), ["LABEL a=file b=file"]);

@@ -40,10 +40,15 @@ fn options_of(case: &Path) -> Options {
             "context-epoch" => options.context_epoch = value.as_i64(),
             "emulated" => options.emulated.extend(text.split(',').map(str::to_owned)),
             "build-platform" => options.build_platform = text.parse().unwrap(),
-            "label" => options.labels.extend(map(value)),
+            "env" => options.edits.env.extend(map(value)),
+            "from" => options.first_base = Some(text.to_owned()),
+            "inherit-labels" => options.edits.drops_base_labels = *value == Value::Bool(false),
+            "label" => options.edits.labels.extend(map(value)),
             "network" if text == "none" => options.network = Network::None,
             "platform" => options.platforms = text.split(',').map(|one| one.parse().unwrap()).collect(),
             "target" => options.target = Some(text.to_owned()),
+            "unsetenv" => options.edits.unset_env = text.split(',').map(str::to_owned).collect(),
+            "unsetlabel" => options.edits.unset_labels = text.split(',').map(str::to_owned).collect(),
             _ => panic!("{}: unknown option {key}", case.display()),
         }
     }

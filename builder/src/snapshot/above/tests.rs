@@ -203,7 +203,8 @@ fn write(store: &'static Memory, entries: &[(Entry, Vec<u8>)]) -> Written {
 
 fn unpacked(written: &Written, below: &[PathBuf]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    unpack::unpack(directory.path(), below, &mut || Ok(Box::new(Cursor::new(written.tar.clone())))).unwrap();
+    let below = unpack::stack(below).unwrap();
+    unpack::unpack(directory.path(), Some(&below), &mut &written.tar[..]).unwrap();
     directory
 }
 

@@ -202,8 +202,15 @@ fn run_fields(run: &Run, fields: &mut Vec<Field>) {
                 fields.push(field(format!("mount {target}"), format!("{} {access}", mounted(files))));
             }
             Mount::Cache { target, .. } => fields.push(field(format!("mount {target}"), "cache")),
-            // None of these decides about the cache.
-            Mount::Secret { .. } | Mount::Ssh { .. } | Mount::Tmpfs { .. } => {}
+            // Of these, that they are asked for decides, and not what they hold.
+            Mount::Secret { id, target, env, .. } => {
+                let place = target.as_deref().or(env.as_deref()).unwrap_or_default();
+                fields.push(field(format!("secret {id}"), place));
+            }
+            Mount::Ssh { id, target, .. } => fields.push(field(format!("ssh agent {id}"), target)),
+            Mount::Tmpfs { target, max_bytes } => {
+                fields.push(field(format!("mount {target}"), format!("memory {max_bytes:?}")));
+            }
         }
     }
 }

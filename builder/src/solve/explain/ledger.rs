@@ -42,6 +42,7 @@ struct Entry {
     reason: Option<Reason>,
     elapsed: Duration,
     layer: Option<String>,
+    from: Option<String>,
 }
 
 /// An input as it is now.
@@ -180,6 +181,7 @@ impl<'a> Ledger<'a> {
             entry.verdict = Some(outcome.verdict);
             entry.elapsed = outcome.elapsed;
             entry.layer = outcome.layer;
+            entry.from = outcome.from;
             (entry.definition, entry.last.clone(), std::mem::take(&mut entry.gathered))
         };
         let Some(definition) = definition else { return Ok(()) };
@@ -212,6 +214,7 @@ impl<'a> Ledger<'a> {
                 reason,
                 seconds: (verdict == Verdict::Made).then(|| entry.elapsed.as_secs_f64()),
                 layer: entry.layer.clone(),
+                from: entry.from.clone().filter(|_| verdict == Verdict::Cached),
             }
         });
         told.collect()
@@ -223,6 +226,7 @@ pub(in crate::solve) struct Outcome {
     pub(in crate::solve) verdict: Verdict,
     pub(in crate::solve) elapsed: Duration,
     pub(in crate::solve) layer: Option<String>,
+    pub(in crate::solve) from: Option<String>,
 }
 
 /// A chain_id as derivations write it.

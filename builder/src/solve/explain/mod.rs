@@ -72,6 +72,9 @@ pub struct Told {
     /// diff_id of its own layer, if it has one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub layer: Option<String>,
+    /// The cache elsewhere that had it, if it was not known here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<String>,
 }
 
 /// What became of a step.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_copy::endpoint::{AnyDestination, Destination as _, EndpointError, layout};
 use oxbox_layers::oci::Descriptor;
-use oxbox_layers::store::Layout;
+use oxbox_layers::store::{BlobStore as _, Layout};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
@@ -113,7 +113,9 @@ async fn push_one(
     destination: &AnyDestination,
     layer: &Descriptor,
 ) -> Result<(), EndpointError> {
-    if destination.has_blob(layer).await? {
+    // What only a cache elsewhere has comes from there, with the image.
+    let is_here = store.stat(&layer.digest).is_ok_and(|size| size.is_some());
+    if !is_here || destination.has_blob(layer).await? {
         return Ok(());
     }
     let content = layout::open_blob(store, "the local store", layer).await?;

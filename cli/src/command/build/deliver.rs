@@ -8,17 +8,22 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use oxbox_builder::Exported;
+use oxbox_builder::depot::Failure;
+use oxbox_builder::progress::{Event, Progress as _};
 use oxbox_copy::endpoint::AnyDestination;
 use oxbox_copy::location::{Location, Pick, StoreName};
 use oxbox_copy::transfer::{Options, copy};
-use oxbox_layers::oci::Reference;
+use oxbox_layers::oci::{Digest, Document, Reference};
+use oxbox_layers::store::read_document;
 
+use super::caching::Caching;
 use super::exporter::{Exporter, Kind, Shape, Sink};
+use super::listen::Given;
 use crate::built::Built;
-use crate::fetch::Puller;
+use crate::fetch::{Place, Puller};
 use crate::places;
 
 /// What images are delivered with: that which brought in what they are made of.
@@ -92,9 +97,35 @@ impl Carrier<'_> {
         Ok(destinations)
     }
 
+    /// Brings caches to where they are to be.
+    pub(super) async fn give(&self, caching: &Caching, given: Given) -> anyhow::Result<()> {
+        let given = given.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (at, manifest) in given {
+            let Some((to, giving)) = caching.given().nth(at) else { continue };
+            let title = match to {
+                Location::Registry(name) => format!("push cache {}", name.familiar()),
+                to => format!("write cache {to}"),
+            };
+            match (self.copy(manifest, to, &title).await, giving.failure) {
+                (Err(error), Failure::Warns) => {
+                    let message = format!("warning: the cache {to} was not written: {error:#}");
+                    self.0.progress.event(Event::Warning { message: &message });
+                }
+                (copied, _) => copied?,
+            }
+        }
+        Ok(())
+    }
+
     async fn push(&self, image: &Exported, names: &[Reference]) -> anyhow::Result<()> {
         for name in names {
-            self.copy(image, &Location::Registry(name.clone())).await?;
+            let title = format!("push {}", name.familiar());
+            self.copy(image.manifest.digest, &Location::Registry(name.clone()), &title).await?;
+            for manifest in &image.images {
+                if let Document::Manifest(manifest) = read_document(&*self.0.store, manifest)? {
+                    self.0.origins.note(&Place::Registry(name.clone()), &manifest.layers);
+                }
+            }
         }
         Ok(())
     }
@@ -108,23 +139,24 @@ impl Carrier<'_> {
         let Sink::Path(path) = sink else {
             let aside = tempfile::tempdir()?;
             let path = aside.path().join("archive.tar");
-            self.copy(image, &location(path.clone())).await?;
+            self.copy_to(image, &location(path.clone())).await?;
             return Ok(print(&path)?);
         };
-        self.copy(image, &location(path.clone())).await
+        self.copy_to(image, &location(path.clone())).await
     }
 
-    async fn copy(&self, image: &Exported, to: &Location) -> anyhow::Result<()> {
-        let from = Location::Store(StoreName::Digest(image.manifest.digest));
+    async fn copy_to(&self, image: &Exported, to: &Location) -> anyhow::Result<()> {
+        self.copy(image.manifest.digest, to, &format!("write {to}")).await
+    }
+
+    async fn copy(&self, manifest: Digest, to: &Location, title: &str) -> anyhow::Result<()> {
+        let from = Location::Store(StoreName::Digest(manifest));
         let puller = self.0;
         let client = puller.client(to)?;
         let stored = places::open(&from, client.clone(), &puller.root).await?;
         let source = Built { stored, puller: Arc::clone(puller) };
         let destination = places::create(to, client, &puller.root).await?;
-        let progress = puller.progress.transfer(&match to {
-            Location::Registry(name) => format!("push {}", name.familiar()),
-            to => format!("write {to}"),
-        });
+        let progress = puller.progress.transfer(title);
         copy(Arc::new(source), Arc::new(destination), &Options::default(), progress).await?;
         Ok(())
     }

@@ -135,7 +135,7 @@ impl FromStr for Exporter {
 }
 
 /// Cuts at commas outside of double quotes; a field that is quoted whole loses them.
-fn fields(text: &str) -> Result<Vec<String>, ExporterError> {
+pub(super) fn fields(text: &str) -> Result<Vec<String>, ExporterError> {
     let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
     for character in text.chars() {
         match character {
@@ -251,11 +251,11 @@ impl Spec {
     }
 }
 
-fn wrong(key: &str, value: &str, wanted: &'static str) -> ExporterError {
+pub(super) fn wrong(key: &str, value: &str, wanted: &'static str) -> ExporterError {
     ExporterError::Value { key: key.to_owned(), value: value.chars().take(160).collect(), wanted }
 }
 
-fn boolean(key: &str, value: &str) -> Result<bool, ExporterError> {
+pub(super) fn boolean(key: &str, value: &str) -> Result<bool, ExporterError> {
     match value.to_lowercase().as_str() {
         "1" | "t" | "true" => Ok(true),
         "0" | "f" | "false" => Ok(false),
@@ -263,7 +263,7 @@ fn boolean(key: &str, value: &str) -> Result<bool, ExporterError> {
     }
 }
 
-fn format(key: &str, value: &str) -> Result<Format, ExporterError> {
+pub(super) fn format(key: &str, value: &str) -> Result<Format, ExporterError> {
     match value {
         "gzip" => Ok(Format::Gzip),
         "zstd" => Ok(Format::Zstd),

@@ -37,7 +37,19 @@ pub(super) struct Inputs {
     build_context: Vec<String>,
     /// The platforms to build for [default: this machine's]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_delimiter = ',', value_parser = platform)]
-    pub(super) platform: Vec<Platform>,
+    platform: Vec<Platform>,
+    /// The operating system to build for, if --platform does not say it.
+    #[arg(long, hide = true, conflicts_with = "platform")]
+    os: Option<String>,
+    /// The architecture to build for, if --platform does not say it.
+    #[arg(long, hide = true, conflicts_with = "platform")]
+    arch: Option<String>,
+    /// Its variant.
+    #[arg(long, hide = true, requires = "arch")]
+    variant: Option<String>,
+    /// An image in place of that of the first FROM.
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) from: Option<String>,
     /// When base images are pulled.
     #[arg(long, value_enum, num_args = 0..=1, default_value_t = Pull::Missing, default_missing_value = "always", require_equals = true)]
     pub(super) pull: Pull,
@@ -47,6 +59,17 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
+    /// Returns the platforms to build for.
+    pub(super) fn platforms(&self) -> Vec<Platform> {
+        if self.os.is_none() && self.arch.is_none() {
+            return self.platform.clone();
+        }
+        let host = Platform::host();
+        let os = self.os.as_deref().unwrap_or(&host.os);
+        let architecture = self.arch.as_deref().unwrap_or(&host.architecture);
+        vec![Platform::new(os, architecture, self.variant.as_deref())]
+    }
+
     /// A bare name that the environment does not have is as good as not given.
     pub(super) fn build_args(&self) -> Result<BTreeMap<String, String>, OptionError> {
         let value = |text: &str| match text.split_once('=') {

@@ -4,14 +4,19 @@ use std::sync::{Mutex, PoisonError};
 
 use oxbox_builder::progress::{Event, Progress};
 use oxbox_builder::solve::Explanation;
+use oxbox_layers::oci::{Descriptor, Digest};
 
 /// An explanation, once there is one.
 pub(super) type Kept = Mutex<Option<Explanation>>;
 
-/// Passes events on, and keeps the explanation.
+/// Manifests of caches that are to go elsewhere, by their places.
+pub(super) type Given = Mutex<Vec<(usize, Digest)>>;
+
+/// Passes events on, and keeps the explanation and what is given away.
 pub(super) struct Listening<'a> {
     pub(super) inner: &'a dyn Progress,
     pub(super) explanation: &'a Kept,
+    pub(super) given: &'a Given,
 }
 
 /// Returns what was kept.
@@ -21,8 +26,14 @@ pub(super) fn kept(explanation: Kept) -> Option<Explanation> {
 
 impl Progress for Listening<'_> {
     fn event(&self, event: Event<'_>) {
-        if let Event::Explained { explanation } = event {
-            *self.explanation.lock().unwrap_or_else(PoisonError::into_inner) = Some(explanation.clone());
+        match event {
+            Event::Explained { explanation } => {
+                *self.explanation.lock().unwrap_or_else(PoisonError::into_inner) = Some(explanation.clone());
+            }
+            Event::Given { at, manifest: Descriptor { digest, .. } } => {
+                self.given.lock().unwrap_or_else(PoisonError::into_inner).push((at, *digest));
+            }
+            _ => {}
         }
         self.inner.event(event);
     }

@@ -2,10 +2,13 @@
 
 mod agents;
 mod ahead;
+mod caches;
 mod caching;
 mod deliver;
+mod edits;
 mod elsewhere;
 mod exporter;
+mod familiar;
 mod inputs;
 mod listen;
 mod metadata;
@@ -15,10 +18,12 @@ mod secrets;
 mod shown;
 mod tidying;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use oxbox_builder::lent::Lent;
 use oxbox_builder::plan;
 use oxbox_builder::progress::Progress;
 use oxbox_builder::solve::Explanation;
@@ -44,8 +49,9 @@ use caching::{Caching, Explain};
 use deliver::Carrier;
 use elsewhere::AtHand;
 pub(crate) use elsewhere::PlaceError;
+use familiar::Familiar;
 use inputs::Inputs;
-use listen::{Kept, Listening};
+use listen::{Given, Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
 pub(crate) use secrets::SecretError;
@@ -63,6 +69,8 @@ pub(crate) struct Build {
     caching: Caching,
     #[command(flatten)]
     sandbox: Sandbox,
+    #[command(flatten)]
+    familiar: Familiar,
     #[command(flatten)]
     tidying: Tidying,
     /// Check the Dockerfile and build nothing: --call=check.
@@ -161,17 +169,18 @@ struct Built {
 pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     let root = Root::of(&options.state)?;
     let mut plan = options.plan()?;
-    let wanted = options.outputs.wanted()?;
+    let wanted = options.outputs.wanted()?.with_records(options.caching.inline());
     if !options.check && options.call.is_none() {
         options.sandbox.stand(root.path())?;
     }
-    let at_hand = options.inputs.places(plan.keeps_git_dir())?.gather(&root, &options.registry)?;
+    let agents = Agents::of(&options.sandbox.ssh)?;
+    let lent = Lent { secrets: secrets::read(&options.sandbox.secret)?, agents: agents.sockets.clone() };
+    let at_hand = options.inputs.places(plan.keeps_git_dir())?.gather(&root, &options.registry, &lent)?;
     plan.context_epoch = at_hand.time;
     if let Some(question) = options.question(&plan, &at_hand) {
         return question.answer(&root);
     }
-    let agents = Agents::of(&options.sandbox.ssh)?;
-    let request = options.request(&root, plan, &wanted, (&at_hand, &agents))?;
+    let request = options.request(&root, plan, &wanted, (&at_hand, lent))?;
     let showing = options.shown.begin(settings, &request, &wanted.names())?;
     let explanation = Kept::default();
     let images = build(options, &request, &wanted, &root, (&showing.building, &explanation));
@@ -212,13 +221,14 @@ fn build(
     let carrier = Carrier(&fetch);
     let destinations = fetch.runtime.block_on(carrier.registries(&wanted.pushed_as_made()))?;
     let ahead = Ahead::new(&fetch.runtime, progress.clone(), &request.store, destinations);
+    let given = Given::default();
     let made = match options.outputs.verify {
         false => {
-            let listening = Listening { inner: &ahead, explanation };
+            let listening = Listening { inner: &ahead, explanation, given: &given };
             oxbox_builder::build(request, &fetching, &listening, &programs).map_err(Into::into)
         }
         true => {
-            let listening = Listening { inner: &**progress, explanation };
+            let listening = Listening { inner: &**progress, explanation, given: &given };
             verify(request, &fetching, &listening, &programs)
         }
     };
@@ -238,6 +248,10 @@ fn build(
                 delivered = carrier.deliver(image, exporter) => delivered?,
                 () = signals.clone().happened() => return Err(Interrupted.into()),
             }
+        }
+        tokio::select! {
+            given = carrier.give(&options.caching, given) => given?,
+            () = signals.clone().happened() => return Err(Interrupted.into()),
         }
         Ok(images)
     })
@@ -290,15 +304,17 @@ impl Build {
 
     fn plan(&self) -> Result<plan::Options, OptionError> {
         let inputs = &self.inputs;
-        let mut build_args = inputs.build_args()?;
+        let mut build_args: BTreeMap<_, _> = self.familiar.proxies().collect();
+        build_args.extend(inputs.build_args()?);
         if let Some(epoch) = self.outputs.source_date_epoch {
             build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_string());
         }
         Ok(plan::Options {
             target: inputs.target.clone(),
             build_args,
-            labels: self.outputs.labels()?,
-            platforms: inputs.platform.clone(),
+            edits: self.outputs.edits.plan(),
+            first_base: inputs.from.clone(),
+            platforms: inputs.platforms(),
             emulated: plan::emulated(Path::new(plan::BINFMT_MISC)),
             network: self.sandbox.network(),
             contexts: inputs.contexts()?,
@@ -345,7 +361,7 @@ impl Build {
         root: &Root,
         options: plan::Options,
         wanted: &Wanted,
-        (at_hand, agents): (&AtHand, &Agents),
+        (at_hand, lent): (&AtHand, Lent),
     ) -> anyhow::Result<Request> {
         Ok(Request {
             forms: wanted.forms.clone(),
@@ -359,10 +375,11 @@ impl Build {
             origin: at_hand.origin.clone(),
             options,
             names: wanted.stored(),
-            secrets: secrets::read(&self.sandbox.secret)?,
-            agents: agents.sockets.clone(),
+            secrets: lent.secrets,
+            agents: lent.agents,
             times: self.outputs.times(),
             reuse: self.caching.reuse(),
+            caches: self.caching.caches(wanted.unopened()),
             jobs: self.caching.jobs(),
         })
     }

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use oxbox_builder::build::Times;
+use oxbox_builder::depot::{Inline, Unopened};
 use oxbox_builder::export::files::Files;
 use oxbox_builder::export::form::{Annotation, Form, Recompress, Squash};
 use oxbox_layers::compress::Compression;
 use oxbox_layers::layer::Family;
 use oxbox_layers::oci::{Compressed, Reference};
 
+use super::OptionError;
+use super::edits::Edits;
 use super::exporter::{Exporter, Kind, Sink, Wishes, annotations};
-use super::{OptionError, pair};
 use crate::local;
 
 /// Options of what comes out.
@@ -33,9 +35,8 @@ pub(super) struct Outputs {
     /// Put the result into the local store, whatever --push and --output say: --output type=image.
     #[arg(long)]
     load: bool,
-    /// A label of the result.
-    #[arg(long, value_name = "NAME=VALUE")]
-    label: Vec<String>,
+    #[command(flatten)]
+    pub(super) edits: Edits,
     /// An annotation of the image's manifest, or with `index:`, `manifest-descriptor:` or `index-descriptor:` before the key
     /// of that; a platform may stand in brackets before the colon.
     #[arg(long, value_name = "KEY=VALUE")]
@@ -55,6 +56,9 @@ pub(super) struct Outputs {
     /// Make one layer of those that the build makes.
     #[arg(long)]
     squash: bool,
+    /// Whether each instruction has a layer of its own, as it always has in the cache; false is --squash.
+    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    layers: bool,
     /// Make one layer of all, those of the base image too.
     #[arg(long, conflicts_with = "squash")]
     squash_all: bool,
@@ -123,10 +127,6 @@ impl Outputs {
         Ok(self.tag.iter().map(|name| local::parse_new(name)).collect::<Result<_, _>>()?)
     }
 
-    pub(super) fn labels<T: FromIterator<(String, String)>>(&self) -> Result<T, OptionError> {
-        self.label.iter().map(|text| pair("label", text, "NAME=VALUE")).collect()
-    }
-
     pub(super) fn times(&self) -> Times {
         match self.timestamps {
             Timestamps::Keep => Times::Keep,
@@ -185,13 +185,15 @@ impl Outputs {
                 true => Recompress::All,
                 false => Recompress::New,
             },
-            squash: match (self.squash, self.squash_all) {
+            history: self.edits.history(),
+            squash: match (self.squash || !self.layers, self.squash_all) {
                 (_, true) => Squash::All,
                 (true, _) => Squash::New,
                 _ => Squash::None,
             },
             family,
             annotations: if oci { annotations } else { Vec::new() },
+            inline: Inline::No,
         }))
     }
 
@@ -259,6 +261,26 @@ impl Wanted {
     /// Whether registries are all that the result goes to.
     pub(super) fn is_only_pushed(&self) -> bool {
         self.exporters.iter().all(|(exporter, _)| exporter.kind == Kind::Registry)
+    }
+
+    /// Has all images carry the records of their own layers, or none.
+    pub(super) fn with_records(mut self, inline: Inline) -> Self {
+        self.forms.iter_mut().for_each(|form| form.inline = inline);
+        self
+    }
+
+    /// Returns what becomes of layers that a cache elsewhere has and no step opened: the copy to a registry
+    /// takes them from there, unless they must be made otherwise.
+    pub(super) fn unopened(&self) -> Unopened {
+        let as_they_are = |form: &Form| {
+            form.squash == Squash::None
+                && form.recompress == Recompress::New
+                && self.forms.first().is_some_and(|first| first.compression == form.compression)
+        };
+        match self.is_only_pushed() && self.forms.iter().all(as_they_are) {
+            true => Unopened::Leave,
+            false => Unopened::Bring,
+        }
     }
 
     /// Whether an archive goes to standard output, which then is no place for the digest.

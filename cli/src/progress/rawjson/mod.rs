@@ -80,7 +80,7 @@ impl<W: Fn(&str)> Building<W> {
                 vertex
             }
             // It had its turn before.
-            Event::Started { .. } | Event::Explained { .. } => return None,
+            Event::Started { .. } | Event::Explained { .. } | Event::Given { .. } => return None,
             Event::Output { vertex, line } => {
                 let vertex = known.vertex(vertex, "").digest;
                 return Some(Status::output(vertex, line, now));

@@ -1,0 +1,171 @@
+//! Several layers unpacked at once.
+//!
+//! ```text
+//! layer 1   ████████████████                     each by a thread of its own, the lowest first
+//! layer 2   ██████████
+//! layer 3             ███▒▒▒███                  ▒ it writes into opt/tool without an entry for opt:
+//! layer 4                ████████                   waits until all below are there
+//! ```
+//!
+//! Layers are directories of their own, so most do not care what is below. Who waits, waits for lower ones only,
+//! and those are always with somebody: nobody waits in a circle, across processes neither.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{io, thread};
+
+use oxbox_layers::oci::DiffId;
+use oxbox_layers::tar::Entry;
+use oxbox_layers::tree::apply::Lower;
+use oxbox_layers::tree::{Stack, TreeError};
+
+use super::Overlay;
+use crate::snapshot::{Active, Layers, SnapshotError, unpack};
+
+/// What lies below a layer that is unpacked, looked at if that must be. Keeps it from being pruned then.
+pub(super) struct Below<'a> {
+    overlay: &'a Overlay,
+    chain: &'a [DiffId],
+    /// Returns when all of it is there.
+    wait: &'a (dyn Fn() -> Result<(), SnapshotError> + Sync),
+    stood_on: OnceLock<(Active, Stack)>,
+}
+
+impl<'a> Below<'a> {
+    pub(super) fn new(
+        overlay: &'a Overlay,
+        chain: &'a [DiffId],
+        wait: &'a (dyn Fn() -> Result<(), SnapshotError> + Sync),
+    ) -> Self {
+        Self { overlay, chain, wait, stood_on: OnceLock::new() }
+    }
+
+    pub(super) fn active(&self) -> Result<&Active, SnapshotError> {
+        Ok(&self.stood_on()?.0)
+    }
+
+    fn stood_on(&self) -> Result<&(Active, Stack), SnapshotError> {
+        if let Some(stood_on) = self.stood_on.get() {
+            return Ok(stood_on);
+        }
+        (self.wait)()?;
+        let active = self.overlay.stand_on(self.chain)?;
+        let stack = unpack::stack(active.lowers())?;
+        Ok(self.stood_on.get_or_init(|| (active, stack)))
+    }
+
+    fn stack(&self) -> Result<&Stack, TreeError> {
+        let stood_on = self.stood_on().map_err(|error| TreeError::Io {
+            verb: "look below a layer in",
+            path: self.overlay.snapshots.clone(),
+            source: io::Error::other(error),
+        });
+        Ok(&stood_on?.1)
+    }
+}
+
+impl Lower for Below<'_> {
+    fn find(&self, path: &[u8]) -> Result<Option<Entry>, TreeError> {
+        self.stack()?.find(path)
+    }
+
+    fn names(&self, directory: &[u8]) -> Result<Vec<Vec<u8>>, TreeError> {
+        self.stack()?.names(directory)
+    }
+}
+
+impl Overlay {
+    /// Unpacks all layers of a chain that are not here.
+    pub(super) fn unpack_missing(&self, chain: &[DiffId], layers: &dyn Layers) -> Result<(), SnapshotError> {
+        let first = self.unpacked(chain)?;
+        let work = Work {
+            overlay: self,
+            chain,
+            layers,
+            next: AtomicUsize::new(first),
+            outcomes: Mutex::new(chain[first..].iter().map(|_| None).collect()),
+            first,
+            changed: Condvar::new(),
+        };
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(chain.len() - first);
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                let spawned =
+                    thread::Builder::new().name("unpack".to_owned()).spawn_scoped(scope, || work.run());
+                if let Err(error) = spawned {
+                    // This thread does it all.
+                    tracing::debug!(%error, "cannot start a thread");
+                }
+            }
+            work.run();
+        });
+        let outcomes = work.outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Those above one that failed may have failed for that.
+        outcomes.into_iter().flatten().collect()
+    }
+}
+
+/// Layers that threads unpack.
+struct Work<'a> {
+    overlay: &'a Overlay,
+    chain: &'a [DiffId],
+    layers: &'a dyn Layers,
+    first: usize,
+    next: AtomicUsize,
+    /// Of the layers from the first on, as they are done.
+    outcomes: Mutex<Vec<Option<Result<(), SnapshotError>>>>,
+    changed: Condvar,
+}
+
+impl Work<'_> {
+    fn run(&self) {
+        loop {
+            let at = self.next.fetch_add(1, Ordering::Relaxed);
+            if at >= self.chain.len() {
+                return;
+            }
+            let outcome = self.unpack(at);
+            if outcome.is_err() {
+                self.next.store(self.chain.len(), Ordering::Relaxed);
+            }
+            self.outcomes()[at - self.first] = Some(outcome);
+            self.changed.notify_all();
+        }
+    }
+
+    fn unpack(&self, at: usize) -> Result<(), SnapshotError> {
+        let layer = self.chain[at];
+        let wait = || self.wait_below(at);
+        let below = Below::new(self.overlay, &self.chain[..at], &wait);
+        let known = self.layers.known(at);
+        let mut missing = false;
+        let mut open = || {
+            let tar = self.layers.open(at)?;
+            missing = tar.is_none();
+            tar.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        };
+        let result = self.overlay.unpack_above(&self.chain[..=at], &below, &mut open, known.as_ref());
+        if missing { Err(SnapshotError::Missing { layer }) } else { result }
+    }
+
+    /// Waits until all layers below one are done.
+    fn wait_below(&self, at: usize) -> Result<(), SnapshotError> {
+        let mut outcomes = self.outcomes();
+        loop {
+            let below = &outcomes[..at - self.first];
+            if let Some(failed) = below.iter().position(|outcome| matches!(outcome, Some(Err(_)))) {
+                return Err(SnapshotError::Missing { layer: self.chain[self.first + failed] });
+            }
+            if below.iter().all(Option::is_some) {
+                return Ok(());
+            }
+            outcomes = self.changed.wait(outcomes).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// An outcome that was noted stays true if a thread panicked.
+    fn outcomes(&self) -> MutexGuard<'_, Vec<Option<Result<(), SnapshotError>>>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

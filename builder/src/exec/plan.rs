@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) rung: Rung,
     /// How many descriptors the program may have open, if that is not what the builder has.
     pub(super) descriptors: Option<u64>,
+    /// Whether the program is to have huge pages, which the builder refused for itself.
+    pub(super) huge_pages: bool,
 }
 
 /// How it went.

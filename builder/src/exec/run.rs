@@ -12,7 +12,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::output::Lines;
 use super::plan::{self, INIT_NAME, Outcome, Plan};
-use super::{Exit, Failure, Interrupt, Process, Stream, descriptors, hosts, rung, sys};
+use super::{Exit, Failure, Interrupt, Process, Stream, descriptors, hosts, memory, rung, sys};
 
 /// What a pipe holds by default: one read empties it.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -93,6 +93,7 @@ pub fn run(
         process: process.clone(),
         rung: rung::standing().rung,
         descriptors: descriptors::for_programs(),
+        huge_pages: memory::for_programs(),
     };
     // An init that failed early closes its end; its outcome says why, so that comes first.
     let sent = plan::send(&plan, &socket);

@@ -22,7 +22,7 @@ use crate::exec::failure::{Failure, OrFail};
 use crate::exec::plan::{self, Outcome, Plan};
 use crate::exec::rung::Rung;
 use crate::exec::user::{self, Identity};
-use crate::exec::{Exit, Mount, Source, hosts, sys};
+use crate::exec::{Exit, Mount, Source, hosts, memory, sys};
 
 use super::chroot;
 use super::first::{self, First, Given};
@@ -41,6 +41,9 @@ pub(super) fn main() -> ExitCode {
     if parent != Some(plan.parent) {
         // The builder died before the kernel knew that this process wants to die with it.
         return ExitCode::FAILURE;
+    }
+    if plan.huge_pages {
+        memory::allow_huge_pages();
     }
     let done = match plan.rung {
         Rung::Chroot => chroot::carry_out(plan, &socket),

@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use rustix::net::{self, SendFlags};
 use serde::{Deserialize, Serialize};
 
+use super::network::Connector;
 use super::rung::Rung;
 use super::{Exit, Failure, Process};
 
@@ -35,6 +36,8 @@ pub(super) struct Plan {
     pub(super) rung: Rung,
     /// How many descriptors the program may have open, if that is not what the builder has.
     pub(super) descriptors: Option<u64>,
+    /// What may connect a private network.
+    pub(super) connectors: Vec<Connector>,
 }
 
 /// How it went.

@@ -10,9 +10,10 @@ use std::sync::OnceLock;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use super::network::Connector;
 use super::output::Lines;
 use super::plan::{self, INIT_NAME, Outcome, Plan};
-use super::{Exit, Failure, Interrupt, Process, Stream, descriptors, hosts, rung, sys};
+use super::{Exit, Failure, Interrupt, Network, Process, Stream, descriptors, hosts, rung, sys};
 
 /// What a pipe holds by default: one read empties it.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -93,6 +94,10 @@ pub fn run(
         process: process.clone(),
         rung: rung::standing().rung,
         descriptors: descriptors::for_programs(),
+        connectors: match process.network {
+            Network::Private => Connector::find().unwrap_or_default(),
+            Network::Host | Network::None => Vec::new(),
+        },
     };
     // An init that failed early closes its end; its outcome says why, so that comes first.
     let sent = plan::send(&plan, &socket);

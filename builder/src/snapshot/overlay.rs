@@ -29,6 +29,7 @@ use rustix::fs::{FlockOperation, flock, syncfs};
 use super::above;
 use super::claim::{self, Claim};
 use super::marker::{self, Form, Marker, RootEntry, Trust};
+use super::seen::Seen;
 use super::turn::{self, Turn};
 use super::{Active, Layers, SnapshotError, Snapshotter, Swept, io_error, unpack};
 use crate::exec::{self, userns};
@@ -61,6 +62,7 @@ pub struct Overlay {
     active: PathBuf,
     locks: PathBuf,
     boot: String,
+    seen: Seen,
 }
 
 /// A snapshot at rest.
@@ -106,7 +108,7 @@ impl Overlay {
         }
         // Also if it was made by something that knew no better.
         fs::set_permissions(&all, Permissions::from_mode(0o700)).map_err(io_error("protect", &all))?;
-        Ok(Self { snapshots, active, locks, boot: marker::boot_id()? })
+        Ok(Self { snapshots, active, locks, boot: marker::boot_id()?, seen: Seen::default() })
     }
 
     /// Returns the snapshots that are here, in no order.
@@ -146,7 +148,7 @@ impl Overlay {
     }
 
     fn trusted(&self, layer: &ChainId) -> Result<Option<Marker>, SnapshotError> {
-        let marker = Marker::read(&self.place(layer))?;
+        let marker = self.seen.read(layer, &self.place(layer))?;
         Ok(marker.filter(|marker| marker.trust(&self.boot) != Trust::Lost))
     }
 
@@ -200,7 +202,7 @@ impl Overlay {
                 Form::Whole | Form::Noted { .. } => None,
             };
             let names = || [Some(*name), base].into_iter().flatten();
-            names().for_each(|name| Marker::touch(&self.place(&name)));
+            names().for_each(|name| self.seen.touch(&name, &self.place(&name)));
             list.extend(names().map(|name| name.0.hex() + "\n"));
             taken.push(Taken { lowers: names().map(|name| self.place(&name).join("fs")).collect(), marker });
         }

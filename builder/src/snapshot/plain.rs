@@ -276,7 +276,8 @@ fn open(root: &Root, layers: &dyn Layers, at: usize) -> Result<Option<Tar>, Snap
 fn put_one(root: &Root, tar: Tar) -> Result<Contents, SnapshotError> {
     let options = Options {
         ownership: Ownership::Keep,
-        devices: Devices::Required,
+        // Not every container may make them.
+        devices: Devices::Recorded,
         whiteouts: Whiteouts::Apply,
         xattrs: Xattrs::CapabilityAndUser,
         max_bytes: unpack::MAX_LAYER_BYTES,

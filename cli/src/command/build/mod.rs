@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use oxbox_builder::lent::Lent;
 use oxbox_builder::plan;
 use oxbox_builder::progress::Progress;
 use oxbox_builder::solve::Explanation;
@@ -53,6 +54,7 @@ use inputs::Inputs;
 use listen::{Given, Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
+pub(crate) use sandbox::{SecurityError, VolumeError};
 pub(crate) use secrets::SecretError;
 use shown::Shown;
 use tidying::Tidying;
@@ -131,6 +133,14 @@ pub(crate) enum OptionError {
         #[source]
         source: std::io::Error,
     },
+    /// Memory and swap together are less than memory.
+    #[error("--memory-swap ({both} bytes) counts memory too, and is less than --memory ({memory} bytes)")]
+    SwapBelowMemory {
+        /// Of memory.
+        memory: u64,
+        /// Of both.
+        both: u64,
+    },
     /// There is only one standard input.
     #[error("context and Dockerfile cannot both come from standard input")]
     InputTwice,
@@ -172,13 +182,14 @@ pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     if !options.check && options.call.is_none() {
         options.sandbox.stand(root.path())?;
     }
-    let at_hand = options.inputs.places(plan.keeps_git_dir())?.gather(&root, &options.registry)?;
+    let agents = Agents::of(&options.sandbox.ssh)?;
+    let lent = Lent { secrets: secrets::read(&options.sandbox.secret)?, agents: agents.sockets.clone() };
+    let at_hand = options.inputs.places(plan.keeps_git_dir())?.gather(&root, &options.registry, &lent)?;
     plan.context_epoch = at_hand.time;
     if let Some(question) = options.question(&plan, &at_hand) {
         return question.answer(&root);
     }
-    let agents = Agents::of(&options.sandbox.ssh)?;
-    let request = options.request(&root, plan, &wanted, (&at_hand, &agents))?;
+    let request = options.request(&root, plan, &wanted, (&at_hand, lent))?;
     let showing = options.shown.begin(settings, &request, &wanted.names())?;
     let explanation = Kept::default();
     let images = build(options, &request, &wanted, &root, (&showing.building, &explanation));
@@ -315,6 +326,8 @@ impl Build {
             platforms: inputs.platforms(),
             emulated: plan::emulated(Path::new(plan::BINFMT_MISC)),
             network: self.sandbox.network(),
+            hostname: self.sandbox.hostname(),
+            machine: self.sandbox.machine(),
             contexts: inputs.contexts()?,
             allow: self.sandbox.allow.iter().copied().collect(),
             ..plan::Options::default()
@@ -359,7 +372,7 @@ impl Build {
         root: &Root,
         options: plan::Options,
         wanted: &Wanted,
-        (at_hand, agents): (&AtHand, &Agents),
+        (at_hand, lent): (&AtHand, Lent),
     ) -> anyhow::Result<Request> {
         Ok(Request {
             forms: wanted.forms.clone(),
@@ -373,8 +386,9 @@ impl Build {
             origin: at_hand.origin.clone(),
             options,
             names: wanted.stored(),
-            secrets: secrets::read(&self.sandbox.secret)?,
-            agents: agents.sockets.clone(),
+            surroundings: self.sandbox.surroundings()?,
+            secrets: lent.secrets,
+            agents: lent.agents,
             times: self.outputs.times(),
             reuse: self.caching.reuse(),
             caches: self.caching.caches(wanted.unopened()),

@@ -17,13 +17,13 @@ use crate::depot::{self, Caches, Stocks};
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
 use crate::exec::network::NoConnector;
-use crate::exec::rung::{self, Rung, Standing};
+use crate::exec::rung::{self, Standing};
 use crate::export::files::{self, Files, Filesystem};
 use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
 use crate::fetch::{Fetch, FetchError};
 use crate::lazy::Lazy;
-use crate::lent::{Agents, Secrets};
+use crate::lent::{Agents, Lent, Secrets};
 use crate::lint::{self, Checked, Rule};
 use crate::mounts::{Mounts, MountsError};
 use crate::op::git::Repositories;
@@ -228,7 +228,7 @@ fn write(
     (request, created): (&Request, i64),
 ) -> Result<Vec<Exported>, ExportError> {
     let filesystems = plan.results.iter().map(|result| {
-        let layers = answered.solved[result.vertex.0].layers.as_slice();
+        let layers = answered.solved[result.vertex.0].layers().as_slice();
         match plan.form {
             ResultForm::Image => Filesystem { folder: None, layers },
             ResultForm::Index => Filesystem::of_platform(&result.config.platform(), layers),
@@ -245,7 +245,7 @@ fn write(
 fn check_runs(graph: &Graph, file: &Path) -> Result<(), BuildError> {
     let mut runs = graph.vertices.iter().filter(|vertex| matches!(vertex.op, Op::Run(_)));
     match runs.next() {
-        Some(vertex) if rung::standing().rung == Rung::None => {
+        Some(vertex) if rung::is_refused() => {
             let (file, standing) = (file.display().to_string(), rung::standing().clone());
             Err(BuildError::NoIsolation { file, line: vertex.line, standing })
         }
@@ -386,7 +386,7 @@ fn workshop<'a>(
         agents: request.agents.clone(),
         contexts,
         fetch,
-        repositories: Repositories::new(state, interrupt),
+        repositories: Repositories::new(state, interrupt).lending(lent(request)),
         spool,
         compression: request.forms.first().map_or(Compression::None, |form| form.compression),
         threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
@@ -398,6 +398,10 @@ fn workshop<'a>(
         surroundings: request.surroundings.clone(),
         progress,
     })
+}
+
+fn lent(request: &Request) -> Lent {
+    Lent { secrets: request.secrets.clone(), agents: request.agents.clone() }
 }
 
 /// Returns the cache mounts of a state, without what killed processes left unfinished.

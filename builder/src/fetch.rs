@@ -1,5 +1,6 @@
 //! What a build needs from outside, as a trait that the binary implements with the copy engine.
 
+use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -47,7 +48,7 @@ pub trait Fetch: Send + Sync {
 }
 
 /// A file that is wanted from a web server.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct UrlRequest<'a> {
     /// Where: http or https, perhaps with credentials in it.
     pub url: &'a str,
@@ -57,6 +58,14 @@ pub struct UrlRequest<'a> {
     pub authorization: Option<&'a str>,
     /// A body that is larger is an error.
     pub max_bytes: u64,
+}
+
+/// Credentials are nobody's but the server's.
+impl fmt::Debug for UrlRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told = f.debug_struct("UrlRequest");
+        told.field("url", &shown(self.url)).field("at_hand", self.at_hand).finish_non_exhaustive()
+    }
 }
 
 /// What a server says by which a body is known again.

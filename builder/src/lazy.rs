@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! open(digest) ─ here? ─▶ the store's
-//!              ├ expected, of a base? ─▶ Fetch::layer, once ─▶ the store's
-//!              └ offered, by a cache? ─▶ Fetch::layer, once ─▶ the tar as promised? ─▶ the store's
-//!                                                              └ refused, from then on
+//!              ├ offered, by a cache? ─▶ Fetch::layer, once ─▶ the tar as promised? ─▶ the store's
+//!              │                                               └ refused, from then on
+//!              └ expected, of a base? ─▶ Fetch::layer, once ─▶ the store's
 //! ```
 //!
 //! An image that only stands on its base needs none of the base's bytes, and where it is pushed to may
@@ -152,7 +152,11 @@ impl BlobStore for Lazy {
         if let Some(blob) = self.store.open(digest)? {
             return Ok(Some(blob));
         }
-        let Some(expected) = self.expected(digest) else { return self.open_offered(digest) };
+        // First: of what a base has too, a cache may still say something else.
+        if let Some(blob) = self.open_offered(digest)? {
+            return Ok(Some(blob));
+        }
+        let Some(expected) = self.expected(digest) else { return Ok(None) };
         let layer = lock(&expected);
         // Whoever had the lock before may have brought it.
         if let Some(blob) = self.store.open(digest)? {
@@ -265,6 +269,16 @@ mod tests {
         assert!(lazy.open(&layer.descriptor.digest).unwrap().is_none());
         assert!(!lazy.offers(&layer));
         assert_eq!((fetch.fetched.load(Ordering::SeqCst), lazy.count_refused()), (1, 1));
+    }
+
+    #[test]
+    fn what_a_cache_says_of_a_bases_layer_is_looked_at_and_the_base_has_it_all_the_same() {
+        let (_folder, _fetch, lazy) = beside(TAR);
+        let layer = offered(b"that of another layer");
+        lazy.expect([layer.descriptor.clone()]);
+        lazy.offer([layer.clone()]);
+        assert!(lazy.open(&layer.descriptor.digest).unwrap().is_some());
+        assert_eq!((lazy.offers(&layer), lazy.count_refused()), (false, 1));
     }
 
     #[test]

@@ -5,14 +5,20 @@
 //! --ssh default                ─▶ Agents   default ─▶ RUN --mount=type=ssh
 //! ```
 //!
+//! Some secrets are credentials for what comes from elsewhere: `authorization`.
+//!
 //! Nothing of a secret is ever shown, written to the state, or part of a key: a layer that was made with one
 //! secret is as good as with another, as in BuildKit.
+
+mod authorization;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use authorization::HeaderError;
 
 /// Bytes that no `Debug` shows.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,12 +71,26 @@ impl Agents {
     pub fn get(&self, id: &str) -> Option<&Path> {
         self.0.get(id).map(PathBuf::as_path)
     }
+
+    /// Returns the agent that is taken where nobody says which, if it was lent.
+    pub fn usual(&self) -> Option<&Path> {
+        self.get("default")
+    }
 }
 
 impl FromIterator<(String, PathBuf)> for Agents {
     fn from_iter<T: IntoIterator<Item = (String, PathBuf)>>(agents: T) -> Self {
         Self(agents.into_iter().collect())
     }
+}
+
+/// All that a caller lends, for who needs both.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lent {
+    /// Secrets by id.
+    pub secrets: Secrets,
+    /// SSH agents by id.
+    pub agents: Agents,
 }
 
 #[cfg(test)]

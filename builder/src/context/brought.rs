@@ -22,6 +22,7 @@ use oxbox_layers::tree::{ApplyError, Root, Xattrs, apply};
 use super::Scratch;
 use crate::exec::Interrupt;
 use crate::fetch::{Downloaded, FetchError, UrlRequest, Validators, shown};
+use crate::lent::{HeaderError, Lent};
 use crate::op::archive::{self, ArchiveError};
 use crate::op::git::{GitError, Repositories};
 use crate::op::http;
@@ -58,6 +59,8 @@ pub struct Bringer<'a> {
     pub download: &'a Download<'a>,
     /// Ends it before its time.
     pub interrupt: &'a Interrupt,
+    /// Credentials, where addresses have none.
+    pub lent: &'a Lent,
 }
 
 /// A context that was brought; removed when dropped.
@@ -75,6 +78,9 @@ pub struct Brought {
 /// Why a context cannot be brought.
 #[derive(Debug, thiserror::Error)]
 pub enum BringError {
+    /// A secret that is for this server cannot be used.
+    #[error(transparent)]
+    Authorization(#[from] HeaderError),
     /// Nothing came.
     #[error("{name} is empty")]
     Empty {
@@ -151,7 +157,9 @@ impl Bringer<'_> {
         let failed = |source| BringError::Read { name: name.clone(), source };
         let mut file = tempfile::tempfile_in(scratch.path()).map_err(failed)?;
         let at_hand = Validators::default();
-        let request = UrlRequest { url, at_hand: &at_hand, authorization: None, max_bytes: http::MAX_BYTES };
+        let authorization = self.lent.secrets.of_file(url)?;
+        let authorization = authorization.as_deref();
+        let request = UrlRequest { url, at_hand: &at_hand, authorization, max_bytes: http::MAX_BYTES };
         if (self.download)(&request, &mut file)? == Downloaded::Unchanged {
             return Err(BringError::Empty { name });
         }
@@ -163,7 +171,7 @@ impl Bringer<'_> {
     pub fn repository(&self, git: &Git) -> Result<Brought, BringError> {
         let scratch = self.scratch()?;
         let into = folder_in(&scratch)?;
-        let repositories = Repositories::new(self.state, self.interrupt);
+        let repositories = Repositories::new(self.state, self.interrupt).lending(self.lent.clone());
         let resolved = repositories.resolve(git)?;
         let checked_out = repositories.check_out(git, &resolved, &into)?;
         let time = Some(checked_out.time);

@@ -11,7 +11,7 @@ use oxbox_layers::stack::{Content, ContentError, Contents, Found, Stack};
 use oxbox_layers::store::BlobStore;
 use oxbox_layers::tar::Kind;
 
-use super::{FileContents, FileTree, Node, TreeError, unchanged};
+use super::{FileContents, FileTree, Node, Paths, TreeError, unchanged};
 
 /// The merged tree of some layers.
 pub struct LayerTree {
@@ -58,8 +58,8 @@ impl FileTree for LayerTree {
         Ok(unchanged::fingerprint(&content.body.hash, content.size))
     }
 
-    fn contents(&self, paths: &[Vec<u8>]) -> Result<Box<dyn FileContents + '_>, TreeError> {
-        let wanted = paths.iter().map(|path| self.content(path)).collect::<Result<Vec<_>, _>>()?;
+    fn contents(&self, paths: &mut Paths<'_>) -> Result<Box<dyn FileContents + '_>, TreeError> {
+        let wanted = paths.map(|path| self.content(path)).collect::<Result<Vec<_>, _>>()?;
         let contents = Contents::gather(&*self.store, &self.layers, wanted, &self.spool).map_err(failed)?;
         Ok(Box::new(Gathered { tree: self, contents }))
     }

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -26,8 +27,11 @@ use rustix::io::Errno;
 use super::directory::Directory;
 use super::listing::{self, Child, Detail};
 use super::tree::{join, parent};
-use super::unchanged::{Unchanged, fingerprint};
-use super::{FileContents, FileTree, Node, TreeError};
+use super::unchanged::{self, Still, Unchanged, fingerprint};
+use super::{FileContents, FileTree, Node, Paths, TreeError};
+
+/// 16 KiB: as much as the hash takes at once.
+const SMALL_BYTES: usize = 16 << 10;
 
 /// A [`Directory`] as it is now.
 pub struct Look {
@@ -35,7 +39,7 @@ pub struct Look {
     /// Of those that were listed; nothing for what is no directory.
     listings: RwLock<HashMap<Vec<u8>, Option<Arc<Listing>>>>,
     /// What was asked for by name, in directories that were not listed.
-    alone: Mutex<HashMap<Vec<u8>, Option<Arc<Child>>>>,
+    alone: Mutex<HashMap<Vec<u8>, Option<Found>>>,
     /// Whether the times and inodes of a mount can be believed.
     mounts: Mutex<HashMap<u64, bool>>,
     /// Files that turned out to hold something else than was known.
@@ -44,9 +48,25 @@ pub struct Look {
 
 /// What is in a directory and not hidden, in byte order of the names.
 struct Listing {
-    children: Vec<Arc<Child>>,
+    /// Of its exact size: with the room that looking needed, they would be twice as large.
+    children: Box<[Child]>,
     /// Whether something is known of files that are not there any more, or are different.
     is_outdated: bool,
+}
+
+/// A child, held by the listing that it is in: a box of its own for each costs more than there is to say.
+#[derive(Clone)]
+struct Found {
+    listing: Arc<Listing>,
+    at: usize,
+}
+
+impl Deref for Found {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.listing.children[self.at]
+    }
 }
 
 impl Look {
@@ -66,16 +86,16 @@ impl Look {
     }
 
     /// Returns what stands at a path and is not hidden.
-    fn child(&self, path: &[u8]) -> Result<Option<Arc<Child>>, TreeError> {
+    fn child(&self, path: &[u8]) -> Result<Option<Found>, TreeError> {
         let listed = self.listings.read().unwrap_or_else(PoisonError::into_inner).get(parent(path)).cloned();
         if let (Some(listing), false) = (listed, path.is_empty()) {
-            return Ok(listing.and_then(|listing| listing.find(name(path)).cloned()));
+            return Ok(listing.and_then(|listing| Listing::find(&listing, name(path))));
         }
         if let Some(found) = locked(&self.alone).get(path) {
             return Ok(found.clone());
         }
         let found = match self.look_at(path)? {
-            Some(child) if self.is_visible(path, child.is_directory())? => Some(Arc::new(child)),
+            Some(child) if self.is_visible(path, child.is_directory())? => Some(Found::alone(child)),
             _ => None,
         };
         Ok(locked(&self.alone).entry(path.to_vec()).or_insert(found).clone())
@@ -158,7 +178,7 @@ impl Look {
         if !doubtful.is_empty() {
             self.retain_visible(path, &mut children, &doubtful)?;
         }
-        Ok(Some(Listing { children: children.into_iter().map(Arc::new).collect(), is_outdated }))
+        Ok(Some(Listing { children: children.into_boxed_slice(), is_outdated }))
     }
 
     /// Takes away the ignored, but for directories below which something was taken back.
@@ -203,7 +223,7 @@ impl Look {
         let mut hasher = blake3::Hasher::new();
         if let Some(file) = self.open(path)? {
             let failed = |source| TreeError::Io { verb: "read", path: self.host_path(path), source };
-            hasher.update_reader(&file).map_err(failed)?;
+            update(&mut hasher, &file, child.state.size).map_err(failed)?;
             let hash = hasher.finalize();
             // From a settled state on every change shows, so that before and after enclose all reading.
             if child.is_file() && child.is_settled && listing::state(&file) == Ok(child.state) {
@@ -229,9 +249,15 @@ impl Drop for Look {
 }
 
 impl Listing {
-    fn find(&self, name: &[u8]) -> Option<&Arc<Child>> {
-        let at = self.children.binary_search_by(|child| (*child.name).cmp(name));
-        at.ok().and_then(|at| self.children.get(at))
+    fn find(self: &Arc<Self>, name: &[u8]) -> Option<Found> {
+        let at = self.children.binary_search_by(|child| (*child.name).cmp(name)).ok()?;
+        Some(Found { listing: Arc::clone(self), at })
+    }
+}
+
+impl Found {
+    fn alone(child: Child) -> Self {
+        Self { listing: Arc::new(Listing { children: Box::new([child]), is_outdated: false }), at: 0 }
     }
 }
 
@@ -257,7 +283,7 @@ impl FileTree for Look {
 
     fn children(&self, path: &[u8]) -> Result<Vec<Vec<u8>>, TreeError> {
         let listing = self.listing(path)?;
-        let children = listing.iter().flat_map(|listing| &listing.children);
+        let children = listing.iter().flat_map(|listing| &*listing.children);
         Ok(children.map(|child| child.name.to_vec()).collect())
     }
 
@@ -269,7 +295,7 @@ impl FileTree for Look {
         }
     }
 
-    fn contents(&self, _paths: &[Vec<u8>]) -> Result<Box<dyn FileContents + '_>, TreeError> {
+    fn contents(&self, _paths: &mut Paths<'_>) -> Result<Box<dyn FileContents + '_>, TreeError> {
         Ok(Box::new(self))
     }
 }
@@ -280,11 +306,18 @@ impl FileContents for &Look {
         Ok(match fingerprint {
             // Were it what is known that is wrong, the next build would fail in the same way.
             Some(seen) => {
-                let (look, path): (&Look, _) = (self, path.to_vec());
+                let (look, at): (&Look, _) = (self, path.to_vec());
                 let disprove = move || {
-                    locked(&look.disproved).insert(path);
+                    locked(&look.disproved).insert(at);
                 };
-                Box::new(Unchanged::new(file, seen, disprove))
+                // It was read a moment ago, for its key, and not by a build long past.
+                let is_news = |child: &Found| child.is_news() && child.content.get() == unchanged::hash(seen);
+                match self.child(path)?.filter(is_news) {
+                    Some(child) if listing::state(&file) == Ok(child.state) => {
+                        Box::new(Still::new(file, child.state, disprove))
+                    }
+                    _ => Box::new(Unchanged::new(file, seen, disprove)),
+                }
             }
             None => Box::new(file),
         })
@@ -293,6 +326,22 @@ impl FileContents for &Look {
 
 fn name(path: &[u8]) -> &[u8] {
     path.iter().rposition(|&byte| byte == b'/').map_or(path, |slash| &path[slash + 1..])
+}
+
+/// Hashes a file. The hasher's own loop clears 64 KiB for each, of which most files need a fraction.
+fn update(hasher: &mut blake3::Hasher, mut file: &File, size: u64) -> io::Result<()> {
+    if size > SMALL_BYTES as u64 {
+        return hasher.update_reader(file).map(drop);
+    }
+    let mut buffer = [0; SMALL_BYTES];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => _ = hasher.update(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// A thread that panicked in here left no half-made entry.

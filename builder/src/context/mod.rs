@@ -16,6 +16,7 @@
 pub mod brought;
 pub mod directory;
 pub mod find;
+pub(crate) mod fingerprints;
 pub mod glob;
 pub mod ignore;
 mod known;
@@ -33,5 +34,5 @@ pub use ignore::Ignore;
 pub use layers::LayerTree;
 pub use look::Look;
 pub use scratch::Scratch;
-pub use tree::{FileContents, FileTree, Node, TreeError};
+pub use tree::{FileContents, FileTree, Node, Paths, TreeError};
 pub(crate) use unchanged::hash;

@@ -30,8 +30,11 @@ pub trait FileTree: Send + Sync {
     fn fingerprint(&self, path: &[u8]) -> Result<Vec<u8>, TreeError>;
 
     /// Gets ready to read these files, in any order and as often as wanted.
-    fn contents(&self, paths: &[Vec<u8>]) -> Result<Box<dyn FileContents + '_>, TreeError>;
+    fn contents(&self, paths: &mut Paths<'_>) -> Result<Box<dyn FileContents + '_>, TreeError>;
 }
+
+/// Paths, one after the other: who needs no list of them makes none.
+pub type Paths<'a> = dyn Iterator<Item = &'a [u8]> + 'a;
 
 /// Contents of files of a tree.
 pub trait FileContents {
@@ -161,7 +164,7 @@ pub(crate) mod tests {
 
     use oxbox_layers::tar::{Entry, Kind};
 
-    use super::{FileContents, FileTree, Last, Node, TreeError, resolve};
+    use super::{FileContents, FileTree, Last, Node, Paths, TreeError, resolve};
 
     /// A tree in memory: path → kind, and content for files.
     #[derive(Default)]
@@ -205,7 +208,7 @@ pub(crate) mod tests {
             Ok(self.0[path].1.clone())
         }
 
-        fn contents(&self, _paths: &[Vec<u8>]) -> Result<Box<dyn FileContents + '_>, TreeError> {
+        fn contents(&self, _paths: &mut Paths<'_>) -> Result<Box<dyn FileContents + '_>, TreeError> {
             Ok(Box::new(self))
         }
     }

@@ -1,6 +1,10 @@
 //! Reading a file that must still be what its key was taken of.
 
+use std::fs::File;
 use std::io::{self, Read};
+
+use super::listing;
+use super::state::State;
 
 /// What the read fails with that would end another content.
 const CHANGED: &str = "the file changed during the build";
@@ -25,6 +29,35 @@ pub(super) fn fingerprint(hash: &[u8; 32], size: u64) -> Vec<u8> {
 pub(crate) fn hash(fingerprint: &[u8]) -> Option<&[u8; blake3::OUT_LEN]> {
     let (hash, rest) = fingerprint.split_first_chunk()?;
     (rest.len() == size_of::<u64>()).then_some(hash)
+}
+
+/// A file that must still be in a state that tells of every change: then it need not be hashed.
+pub(super) struct Still<F> {
+    file: File,
+    state: State,
+    /// Told of another state, once.
+    otherwise: Option<F>,
+}
+
+impl<F: FnOnce()> Still<F> {
+    /// Takes a file that is in a settled state.
+    pub(super) fn new(file: File, state: State, otherwise: F) -> Self {
+        Self { file, state, otherwise: Some(otherwise) }
+    }
+}
+
+impl<F: FnOnce()> Read for Still<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        let is_end = length == 0 && !buffer.is_empty();
+        if is_end && listing::state(&self.file) != Ok(self.state) {
+            if let Some(otherwise) = self.otherwise.take() {
+                otherwise();
+            }
+            return Err(io::Error::other(CHANGED));
+        }
+        Ok(length)
+    }
 }
 
 impl<R: Read, F: FnOnce()> Unchanged<R, F> {

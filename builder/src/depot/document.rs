@@ -5,6 +5,8 @@
 //! ├─ config  { "version": 1,
 //! │            "records":     [ { "key": KEY, "layer": 0, "compression": "gzip:4" }, … ],
 //! │            "derivations": [ { "definition": KEY, "led": "KEY|- CHAIN|. CHAIN|. CHAIN|.|? …" }, … ],
+//! │            "downloads":   [ { "source": KEY, "digest": DIGEST, "etag": "…" }, … ],     not there if none are
+//! │            "mounts":      [ { "id": "/root/.cache", "layer": 1 }, … ],     not there if there are none
 //! │            "diffIds":     [ DIGEST, … ] }                        one for each layer of the manifest
 //! └─ layers
 //!
@@ -21,11 +23,14 @@ use std::collections::HashSet;
 
 use oxbox_layers::compress::Compression;
 use oxbox_layers::layer::Layer;
-use oxbox_layers::oci::{Compressed, Descriptor, DiffId, Kind};
+use oxbox_layers::oci::{Compressed, Descriptor, DiffId, Digest, Kind, MediaType};
 use serde::{Deserialize, Serialize};
 
+use crate::fetch::Validators;
+use crate::mounts::About;
 use crate::solve::Key;
 use crate::solve::cache::Derivation;
+use crate::solve::downloads::Download;
 
 /// Field of an image's config that has the records of its layers.
 pub const INLINE: &str = "oxbox.cache.v1";
@@ -37,6 +42,9 @@ pub const MAX_BYTES: u64 = 16 << 20;
 /// is an entry of a table in memory.
 pub const MAX_ENTRIES: usize = 50_000;
 
+/// Ids of cache mounts, paths as a rule, are written into notes here, and what servers said goes to servers.
+const MAX_TEXT_BYTES: usize = 4096;
+
 /// The only version that there is.
 const VERSION: u32 = 1;
 
@@ -47,6 +55,19 @@ pub struct Document {
     pub records: Vec<Record>,
     /// What definitions led to.
     pub derivations: Vec<(Key, Derivation)>,
+    /// What came from web servers, by what leads there.
+    pub downloads: Vec<(Key, Download)>,
+    /// What was in cache mounts.
+    pub mounts: Vec<MountRecord>,
+}
+
+/// What was in a cache mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountRecord {
+    /// Which.
+    pub about: About,
+    /// Its files.
+    pub layer: Layer,
 }
 
 /// What a content key led to.
@@ -112,6 +133,9 @@ pub enum DocumentError {
         /// Which, from 0.
         layer: usize,
     },
+    /// The id of a cache mount, or what a server said, is longer than anybody's.
+    #[error("a text takes more than {MAX_TEXT_BYTES} bytes")]
+    Text,
     /// A derivation is no derivation.
     #[error("derivation {at} cannot be read")]
     Derivation {
@@ -129,8 +153,30 @@ struct Wire {
     records: Vec<WireRecord>,
     #[serde(default)]
     derivations: Vec<WireDerivation>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    downloads: Vec<WireDownload>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    mounts: Vec<WireMount>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     diff_ids: Option<Vec<DiffId>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireDownload {
+    source: Key,
+    digest: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_modified: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WireMount {
+    #[serde(flatten)]
+    about: About,
+    layer: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -173,7 +219,8 @@ impl Document {
     /// the order in which records name them. Equal documents give equal bytes.
     pub fn write(&self) -> (Vec<u8>, Vec<Layer>) {
         let mut layers: Vec<Layer> = Vec::new();
-        for Record { layer, .. } in &self.records {
+        let of_steps = self.records.iter().map(|record| &record.layer);
+        for layer in of_steps.chain(self.mounts.iter().map(|mount| &mount.layer)) {
             if !layers.contains(layer) {
                 layers.push(layer.clone());
             }
@@ -191,8 +238,11 @@ impl Document {
 
     /// Says what the layers are by their places; a record of a layer that is not among them goes.
     fn wire(&self, layers: &[Layer]) -> Wire {
+        let place = |layer: &Layer| layers.iter().position(|known| known == layer);
+        let mount =
+            |mount: &MountRecord| Some(WireMount { about: mount.about.clone(), layer: place(&mount.layer)? });
         let record = |record: &Record| {
-            let layer = layers.iter().position(|layer| *layer == record.layer)?;
+            let layer = place(&record.layer)?;
             let compression = record.compression.map(spell);
             Some(WireRecord { key: record.key, layer, compression })
         };
@@ -200,10 +250,16 @@ impl Document {
             definition: *definition,
             led: derivation.pack(),
         };
+        let download = |(source, download): &(Key, Download)| {
+            let Download { digest, validators: Validators { etag, last_modified } } = download.clone();
+            WireDownload { source: *source, digest, etag, last_modified }
+        };
         Wire {
             version: VERSION,
             records: self.records.iter().filter_map(record).collect(),
             derivations: self.derivations.iter().map(derivation).collect(),
+            downloads: self.downloads.iter().map(download).collect(),
+            mounts: self.mounts.iter().filter_map(mount).collect(),
             diff_ids: None,
         }
     }
@@ -227,7 +283,13 @@ fn parse(bytes: &[u8]) -> Result<Wire, DocumentError> {
         return Err(DocumentError::Version { version });
     }
     let wire: Wire = serde_json::from_slice(bytes).map_err(malformed)?;
-    for (what, count) in [("records", wire.records.len()), ("derivations", wire.derivations.len())] {
+    let counts = [
+        ("records", wire.records.len()),
+        ("derivations", wire.derivations.len()),
+        ("downloads", wire.downloads.len()),
+        ("mounts", wire.mounts.len()),
+    ];
+    for (what, count) in counts {
         if count > MAX_ENTRIES {
             return Err(DocumentError::TooMany { what, count });
         }
@@ -239,24 +301,45 @@ fn pair(wire: &Wire, layers: &[Descriptor], diff_ids: &[DiffId]) -> Result<Docum
     if layers.len() != diff_ids.len() {
         return Err(DocumentError::LayerCount { layers: layers.len(), diff_ids: diff_ids.len() });
     }
-    let record = |WireRecord { key, layer, compression }: &WireRecord| {
-        let no_layer = DocumentError::NoLayer { layer: *layer, layers: layers.len() };
-        let (descriptor, diff_id) = layers.get(*layer).zip(diff_ids.get(*layer)).ok_or(no_layer)?;
+    let layer = |at: usize| {
+        let no_layer = DocumentError::NoLayer { layer: at, layers: layers.len() };
+        let (descriptor, diff_id) = layers.get(at).zip(diff_ids.get(at)).ok_or(no_layer)?;
         let Kind::Layer(format) = descriptor.media_type.kind() else {
-            return Err(DocumentError::NotALayer { layer: *layer });
+            return Err(DocumentError::NotALayer { layer: at });
         };
         // What else a descriptor from elsewhere says goes into no image that is made here.
-        let descriptor = Descriptor::new(descriptor.media_type.clone(), descriptor.digest, descriptor.size);
+        let media_type = MediaType::oci_layer(format);
+        let descriptor = Descriptor::new(media_type, descriptor.digest, descriptor.size);
+        Ok((Layer { descriptor, diff_id: *diff_id }, format))
+    };
+    let record = |WireRecord { key, layer: at, compression }: &WireRecord| {
+        let (layer, format) = layer(*at)?;
         let compression = compression.as_deref().and_then(|text| understand(text, format));
-        Ok(Record { key: *key, layer: Layer { descriptor, diff_id: *diff_id }, compression })
+        Ok(Record { key: *key, layer, compression })
+    };
+    let mount = |WireMount { about, layer: at }: &WireMount| {
+        if about.id.len() > MAX_TEXT_BYTES {
+            return Err(DocumentError::Text);
+        }
+        Ok(MountRecord { about: about.clone(), layer: layer(*at)?.0 })
     };
     let derivation = |(at, WireDerivation { definition, led }): (usize, &WireDerivation)| {
         let derivation = Derivation::parse(led).ok_or(DocumentError::Derivation { at })?;
         Ok((*definition, derivation))
     };
+    let download = |WireDownload { source, digest, etag, last_modified }: &WireDownload| {
+        let validators = Validators { etag: etag.clone(), last_modified: last_modified.clone() };
+        let is_long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > MAX_TEXT_BYTES);
+        match is_long(etag) || is_long(last_modified) {
+            true => Err(DocumentError::Text),
+            false => Ok((*source, Download { digest: *digest, validators })),
+        }
+    };
     Ok(Document {
         records: wire.records.iter().map(record).collect::<Result<_, _>>()?,
         derivations: wire.derivations.iter().enumerate().map(derivation).collect::<Result<_, _>>()?,
+        downloads: wire.downloads.iter().map(download).collect::<Result<_, _>>()?,
+        mounts: wire.mounts.iter().map(mount).collect::<Result<_, _>>()?,
     })
 }
 

@@ -17,9 +17,11 @@ use oxbox_layers::oci::{Compressed, Descriptor, Kind, Manifest, MediaType, Raw};
 use oxbox_layers::store::Committed;
 
 use super::document::{Document, Record};
-use super::{CONFIG_TYPE, Giving, Mode, Recompress};
+use super::{CONFIG_TYPE, Giving, Mode, Mounts, Recompress};
 use crate::export::{ExportError, recompress};
+use crate::op::http;
 use crate::plan::graph::{Graph, Op, VertexId};
+use crate::solve::downloads::Download;
 use crate::solve::{Conclusion, Key, Workshop};
 
 /// A graph that was solved, to be given away.
@@ -36,7 +38,14 @@ pub(crate) fn give(gift: Gift<'_>, targets: &[VertexId], giving: &Giving) -> Res
         Mode::Min => stood_on(gift.graph, targets),
         Mode::Max => vec![true; gift.graph.vertices.len()],
     };
-    let document = gift.document(&chosen, |layer, compression| gift.packed(layer, compression, giving))?;
+    let mut document =
+        gift.document(&chosen, |layer, compression| gift.packed(layer, compression, giving))?;
+    if giving.mode == Mode::Max {
+        document.downloads = gift.downloads()?;
+    }
+    if giving.mounts == Mounts::Taken {
+        document.mounts = gift.mounts(giving.compression)?;
+    }
     let (config, layers) = document.write();
     let config_descriptor = Descriptor::of(CONFIG_TYPE, &config);
     let layers = layers.into_iter().map(|layer| layer.descriptor).collect();
@@ -116,23 +125,40 @@ impl Gift<'_> {
         Ok(document)
     }
 
+    /// Lists what came from web servers, so that they need not send it to others again.
+    fn downloads(&self) -> Result<Vec<(Key, Download)>, ExportError> {
+        let mut downloads: Vec<(Key, Download)> = Vec::new();
+        for vertex in &self.graph.vertices {
+            let Op::Http(http) = &vertex.op else { continue };
+            let checksum = http.checksum.as_ref().map(http::source_of_checksum);
+            for source in checksum.into_iter().chain([http::source_of_url(http)]) {
+                let here = self.workshop.cache.download(&source)?;
+                let download = here.or_else(|| self.workshop.stocks.download(&source).cloned());
+                if !downloads.iter().any(|(known, _)| *known == source) {
+                    downloads.extend(download.map(|download| (source, download)));
+                }
+            }
+        }
+        Ok(downloads)
+    }
+
     /// Returns how a layer is compressed, if it is just what oxbox makes of it.
     fn compression(&self, key: &Key, layer: &Layer) -> Result<Option<Compression>, ExportError> {
         let workshop = self.workshop;
         if layer.descriptor.media_type.kind() == Kind::Layer(Compressed::None) {
             return Ok(Some(Compression::None));
         }
-        if let Some(stocked) = workshop.stocks.record(key)?
-            && stocked.layer.descriptor.digest == layer.descriptor.digest
-            && stocked.compression.is_some()
-        {
-            return Ok(stocked.compression);
-        }
         for compression in [workshop.compression, Compression::GZIP, Compression::ZSTD] {
             let known = workshop.cache.get(&key.compressed(compression), workshop.now)?;
             if known.is_some_and(|known| known.descriptor.digest == layer.descriptor.digest) {
                 return Ok(Some(compression));
             }
+        }
+        if let Some(stocked) = workshop.stocks.record(key)?
+            && stocked.layer.descriptor.digest == layer.descriptor.digest
+            && stocked.compression.is_some()
+        {
+            return Ok(stocked.compression);
         }
         Ok(None)
     }

@@ -10,6 +10,7 @@
 //!
 //! | room | holds |
 //! |---|---|
+//! | `carry` | cache mounts, given and taken |
 //! | `document` | the document that names keys and layers |
 //! | `stock` | what one cache has, read through a [`Depot`] |
 //! | `stocks` | all of them, as a solver asks them |
@@ -19,6 +20,7 @@
 //!
 //! How caches are reached is not known here: [`Depot`] is implemented by whoever knows registries.
 
+mod carry;
 pub mod document;
 mod give;
 mod secure;
@@ -97,11 +99,30 @@ impl fmt::Display for Source {
 #[derive(Debug, Clone, Default)]
 pub struct Caches {
     /// Whom it asks, in this order; the first one that knows a step counts.
-    pub from: Vec<Source>,
+    pub from: Vec<Asking>,
     /// What it gives away: one manifest each.
     pub to: Vec<Giving>,
     /// What becomes of layers that were taken over and that nobody opened.
     pub unopened: Unopened,
+}
+
+/// A cache that is asked, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asking {
+    /// Which.
+    pub source: Source,
+    /// Whether cache mounts that are not here begin as what it has.
+    pub mounts: Mounts,
+}
+
+/// Whether cache mounts travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mounts {
+    /// They stay where they are.
+    #[default]
+    Left,
+    /// Those of the build's RUNs do.
+    Taken,
 }
 
 /// What of a build is given away, and in which form.
@@ -113,6 +134,8 @@ pub struct Giving {
     pub compression: Compression,
     /// Which layers are made to be compressed so.
     pub recompress: Recompress,
+    /// Whether the cache mounts of its RUNs go with it.
+    pub mounts: Mounts,
     /// Whether a failure is only warned of.
     pub failure: Failure,
 }

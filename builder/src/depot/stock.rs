@@ -14,15 +14,16 @@ use oxbox_layers::image::ImageError;
 use oxbox_layers::layer::Layer;
 use oxbox_layers::oci::raw::MAX_DOCUMENT_BYTES;
 use oxbox_layers::oci::{
-    Config, Descriptor, DiffId, Document as Root, DocumentError as RootError, Index, Kind, Manifest,
-    MediaType, Raw, RawError,
+    Config, Descriptor, DiffId, Document as Root, DocumentError as RootError, Index, Kind, Manifest, Raw,
+    RawError,
 };
 
-use super::document::{Document, DocumentError, INLINE, MAX_BYTES, Record};
+use super::document::{Document, DocumentError, INLINE, MAX_BYTES, MountRecord, Record};
 use super::{CONFIG_TYPE, Depot, Source};
 use crate::fetch::FetchError;
 use crate::solve::Key;
 use crate::solve::cache::Derivation;
+use crate::solve::downloads::Download;
 
 /// Type of what BuildKit keeps its cache's keys in.
 const BUILDKIT_TYPE: &str = "application/vnd.buildkit.cacheconfig.v0";
@@ -37,6 +38,8 @@ const MAX_IMAGES: usize = 32;
 pub struct Stock {
     records: HashMap<Key, Record>,
     derivations: HashMap<Key, Derivation>,
+    downloads: HashMap<Key, Download>,
+    mounts: Vec<MountRecord>,
 }
 
 /// Why a cache is of no use.
@@ -103,6 +106,10 @@ impl Stock {
         for (definition, derivation) in document.derivations {
             self.derivations.entry(definition).or_insert(derivation);
         }
+        for (source, download) in document.downloads {
+            self.downloads.entry(source).or_insert(download);
+        }
+        self.mounts.extend(document.mounts);
     }
 
     /// Returns what a content key led to.
@@ -115,7 +122,17 @@ impl Stock {
         self.derivations.get(definition)
     }
 
-    /// Returns all layers, perhaps some more than once.
+    /// Returns what came from a source of files.
+    pub fn download(&self, source: &Key) -> Option<&Download> {
+        self.downloads.get(source)
+    }
+
+    /// Returns what was in cache mounts.
+    pub fn mounts(&self) -> impl Iterator<Item = &MountRecord> {
+        self.mounts.iter()
+    }
+
+    /// Returns the layers of all steps, perhaps some more than once.
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
         self.records.values().map(|record| &record.layer)
     }
@@ -197,19 +214,16 @@ fn read(
     Ok(depot.read(source, descriptor)?)
 }
 
-/// Returns an image's layers, in OCI's types: images that are made here have no others in them.
+/// Returns an image's layers.
 fn layers(manifest: &Manifest, config: &Config) -> Result<Vec<Layer>, StockError> {
     let (layers, diff_ids) = (&manifest.layers, &config.rootfs.diff_ids);
     if layers.len() != diff_ids.len() {
         let (layers, diff_ids) = (layers.len(), diff_ids.len());
         return Err(DocumentError::LayerCount { layers, diff_ids }.into());
     }
-    let layer = |(descriptor, diff_id): (&Descriptor, &DiffId)| {
-        let mut descriptor = descriptor.clone();
-        if let Kind::Layer(format) = descriptor.media_type.kind() {
-            descriptor.media_type = MediaType::oci_layer(format);
-        }
-        Layer { descriptor, diff_id: *diff_id }
+    let layer = |(descriptor, diff_id): (&Descriptor, &DiffId)| Layer {
+        descriptor: descriptor.clone(),
+        diff_id: *diff_id,
     };
     Ok(layers.iter().zip(diff_ids).map(layer).collect())
 }

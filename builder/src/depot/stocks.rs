@@ -18,16 +18,17 @@ use oxbox_layers::oci::Digest;
 use oxbox_layers::store::{BlobStore as _, StoreError};
 
 use super::stock::{Stock, StockError};
-use super::{Caches, Depot, Source, Unopened};
+use super::{Asking, Caches, Depot, Source, Unopened};
 use crate::fetch::Fetch;
 use crate::lazy::Lazy;
 use crate::progress::{Event, Progress};
 use crate::solve::Key;
 use crate::solve::cache::Derivation;
+use crate::solve::downloads::Download;
 
 /// The caches that a build asks.
 pub struct Stocks<'a> {
-    sources: Vec<Source>,
+    pub(super) sources: Vec<Asking>,
     pub(super) unopened: Unopened,
     pub(super) depot: Option<&'a dyn Depot>,
     pub(super) lazy: Arc<Lazy>,
@@ -72,12 +73,17 @@ impl<'a> Stocks<'a> {
 
     /// Returns what a cache is called.
     pub(crate) fn name(&self, from: usize) -> String {
-        self.sources[from].to_string()
+        self.sources[from].source.to_string()
     }
 
     /// Returns what definitions led to, in the order of the caches.
     pub(crate) fn derivations(&self, definition: &Key) -> impl Iterator<Item = &Derivation> {
         self.stocks().filter_map(|(_, stock)| stock.derivation(definition))
+    }
+
+    /// Returns what came from a source of files last, of the first cache that knows.
+    pub(crate) fn download(&self, source: &Key) -> Option<&Download> {
+        self.stocks().find_map(|(_, stock)| stock.download(source))
     }
 
     /// Returns the first layer that a key led to and that can be had.
@@ -139,7 +145,7 @@ impl<'a> Stocks<'a> {
     }
 
     /// Returns what there is, with the places of the caches; reads them if nobody did yet.
-    fn stocks(&self) -> impl Iterator<Item = (usize, &Stock)> {
+    pub(super) fn stocks(&self) -> impl Iterator<Item = (usize, &Stock)> {
         let read = self.read.get_or_init(|| self.read());
         read.iter().enumerate().filter_map(|(at, stock)| Some((at, stock.as_ref()?)))
     }
@@ -148,8 +154,8 @@ impl<'a> Stocks<'a> {
     fn read(&self) -> Vec<Option<Stock>> {
         let Some(depot) = self.depot else { return Vec::new() };
         let stocks: Vec<Result<Stock, StockError>> = std::thread::scope(|scope| {
-            let begin = |source: &'_ Source| {
-                let source = source.clone();
+            let begin = |asking: &'_ Asking| {
+                let source = asking.source.clone();
                 scope.spawn(move || Stock::read(depot, &source))
             };
             let reading: Vec<_> = self.sources.iter().map(begin).collect();
@@ -158,14 +164,19 @@ impl<'a> Stocks<'a> {
             };
             reading.into_iter().map(end).collect()
         });
-        stocks.into_iter().zip(&self.sources).map(|(stock, source)| self.take(depot, source, stock)).collect()
+        let stocks = stocks.into_iter().zip(&self.sources);
+        stocks.map(|(stock, asking)| self.take(depot, &asking.source, stock)).collect()
     }
 
     fn take(&self, depot: &dyn Depot, source: &Source, stock: Result<Stock, StockError>) -> Option<Stock> {
         match stock {
             Ok(stock) => {
                 self.lazy.offer(stock.layers().cloned());
-                let layers: Vec<_> = stock.layers().map(|layer| layer.descriptor.clone()).collect();
+                let of_mounts = || stock.mounts().map(|mount| &mount.layer);
+                // No step depends on these: one that is gone is no reason to begin anew.
+                self.lazy.expect(of_mounts().map(|layer| layer.descriptor.clone()));
+                let layers: Vec<_> =
+                    stock.layers().chain(of_mounts()).map(|layer| layer.descriptor.clone()).collect();
                 depot.offer(source, &layers);
                 Some(stock)
             }

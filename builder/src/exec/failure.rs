@@ -170,6 +170,9 @@ impl Failure {
             }
             Self::Network { .. } => Some("--network=host and --network=none do without it"),
             Self::Unable { .. } => Some("`oxbox info` shows what other isolation would take"),
+            Self::Io { verb, errno: Errno(libc::EROFS), .. } if verb == "make the mount point" => Some(
+                "it lies in a read-only mount, where nothing can be made: write rw there, or have it in the source",
+            ),
             Self::Vanished { .. } => Some("a lack of memory is the usual cause; see the kernel's log"),
             _ => None,
         }

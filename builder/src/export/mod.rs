@@ -52,6 +52,8 @@ pub struct Exported {
 pub enum ExportError {
     #[error(transparent)]
     Cache(#[from] CacheError),
+    #[error("cannot pack the cache mount {id}")]
+    CacheMount { id: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot read the files of the result")]
     Content { source: ContentError },
     #[error(transparent)]
@@ -62,6 +64,8 @@ pub enum ExportError {
     Indexes(#[from] IndexesError),
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error(transparent)]
+    Mounts(#[from] crate::mounts::MountsError),
     #[error(transparent)]
     Solve(#[from] Box<SolveError>),
     #[error(transparent)]
@@ -127,7 +131,7 @@ fn image(
     (created, form): (i64, &Form),
 ) -> Result<(Descriptor, Descriptor), ExportError> {
     let workshop = gift.workshop;
-    let all = solved[stage.vertex.0].layers.to_vec();
+    let all = solved[stage.vertex.0].layers().to_vec();
     let own = stage.history.iter().filter(|line| has_layer(line, solved)).count();
     let base = all.len() - own;
     let mut history = base_history(&stage.config, base);

@@ -70,7 +70,7 @@ impl About {
     }
 
     /// Returns what a RUN would ask for to get this one.
-    fn wanted(&self) -> Wanted {
+    pub(crate) fn wanted(&self) -> Wanted {
         let Self { id, mode, uid, gid, filled } = self;
         Wanted {
             id: id.clone(),

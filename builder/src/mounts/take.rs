@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::SystemTime;
 
+use oxbox_layers::tree::recorded;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -144,7 +145,7 @@ fn own(files: &Path, wanted: &Wanted) -> Result<(), MountsError> {
     // What fills it brings its own, but for what is asked for.
     if wanted.filled.is_none() || owner.uid.is_some() || owner.gid.is_some() || owner.mode.is_some() {
         let (uid, gid) = (owner.uid.unwrap_or(0), owner.gid.unwrap_or(0));
-        match std::os::unix::fs::chown(files, Some(uid), Some(gid)) {
+        match recorded::give(files, uid, gid) {
             // Who is not root has no other users' files to give; in the sandbox they are its root's.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root() => {
                 tracing::debug!(uid, gid, "a cache mount keeps its owner");

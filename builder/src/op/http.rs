@@ -18,6 +18,7 @@ use oxbox_layers::oci::{Algorithm, Digest, Hasher};
 use oxbox_layers::tar::{Entry, Kind};
 
 use crate::fetch::{self, Downloaded, Fetch, FetchError, UrlRequest, Validators};
+use crate::lent::{HeaderError, Secrets};
 use crate::plan::graph::Http;
 use crate::solve::{Key, KeyHasher};
 
@@ -49,6 +50,9 @@ pub enum HttpError {
         /// The name, cut.
         name: String,
     },
+    /// A secret that is for this server cannot be used.
+    #[error(transparent)]
+    Authorization(#[from] HeaderError),
     /// The server says that nothing changed, of which nobody spoke.
     #[error("{url} has not changed, says the server, though nothing of it is at hand")]
     Nothing {
@@ -106,7 +110,7 @@ pub fn key(http: &Http, digest: &Digest, validators: &Validators, epoch: i64) ->
 pub fn download(
     http: &Http,
     at_hand: &Validators,
-    fetch: &dyn Fetch,
+    (fetch, secrets): (&dyn Fetch, &Secrets),
     spool: &Path,
 ) -> Result<Option<Body>, HttpError> {
     let name = http.name.as_str();
@@ -119,7 +123,9 @@ pub fn download(
         move |source| HttpError::Io { verb, url, source }
     };
     let mut file = tempfile::tempfile_in(spool).map_err(failed("make"))?;
-    let request = UrlRequest { url: &http.url, at_hand, authorization: None, max_bytes: MAX_BYTES };
+    let authorization = secrets.of_file(&http.url)?;
+    let authorization = authorization.as_deref();
+    let request = UrlRequest { url: &http.url, at_hand, authorization, max_bytes: MAX_BYTES };
     let Downloaded::Body(validators) = fetch.url(&request, &mut file)? else { return Ok(None) };
     let algorithm = http.checksum.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
     let (promised, digest, size) = hashed(&mut file, algorithm).map_err(failed("read"))?;

@@ -26,6 +26,8 @@ use oxbox_layers::tar::{Entry, whiteout};
 use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
 
 use self::mounts::Prepared;
+use crate::exec::given::{GiveError, give_new_files};
+use crate::exec::rung::{self, Rung};
 use crate::exec::{self, ExecError, Exit, Interrupt, Process, Sandbox, Source};
 use crate::mounts::MountsError;
 use crate::plan::graph::{Mount, Network, Run};
@@ -108,6 +110,13 @@ pub enum RunError {
         command: String,
         /// How it ended.
         exit: Exit,
+    },
+    /// What it made cannot be given to its user.
+    #[error("cannot give the command's files to its user")]
+    Give {
+        /// Why not.
+        #[source]
+        source: GiveError,
     },
     /// The layer cannot be written.
     #[error("cannot write the layer")]
@@ -283,6 +292,10 @@ fn execute(run: &Run, active: &Active, mut prepared: Prepared, room: &mut Room<'
     let exit = exec::run(&process, room.interrupt, &mut |_stream, line| output(line))
         .map_err(|source| RunError::Exec { command: command(run), source })?;
     match exit {
+        Exit::Code(0) if rung::standing().rung == Rung::SingleId && !run.user.is_empty() => {
+            give_new_files(&run.user, active.upper(), active.lowers())
+                .map_err(|source| RunError::Give { source })
+        }
         Exit::Code(0) => Ok(()),
         exit => {
             if let Some(listener) =

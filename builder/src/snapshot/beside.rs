@@ -34,15 +34,16 @@ impl Beside {
     pub fn start(snapshots: &dyn Snapshotter) -> Result<Option<(Self, TarSink)>, SnapshotError> {
         let Some(active) = snapshots.blank()? else { return Ok(None) };
         let (sender, pieces) = sync_channel(PIECES);
+        let (back, spare) = sync_channel(PIECES);
         let directory = active.upper().to_owned();
         // It owns the directory, which must not go while it writes there.
         let work = move || {
-            let mut pieces = Pieces { pieces, current: io::Cursor::default() };
+            let mut pieces = Pieces { pieces, back, current: io::Cursor::default() };
             unpack::unpack(active.upper(), None, &mut pieces).map(|_| active)
         };
         let thread = thread::Builder::new().name("unpack".to_owned()).spawn(work);
         let thread = thread.map_err(io_error("start a thread for", &directory))?;
-        Ok(Some((Self { thread }, TarSink { sender, filling: Vec::new() })))
+        Ok(Some((Self { thread }, TarSink { sender, spare, filling: Vec::new() })))
     }
 
     /// Keeps what was unpacked as the snapshot of a layer on others. Blocks until all is unpacked.
@@ -70,6 +71,8 @@ impl Beside {
 /// Takes the tar of a layer.
 pub struct TarSink {
     sender: SyncSender<Vec<u8>>,
+    /// Pieces that were read: memory that goes round is not asked of the system again and again.
+    spare: Receiver<Vec<u8>>,
     filling: Vec<u8>,
 }
 
@@ -78,7 +81,7 @@ impl Write for TarSink {
         let room = PIECE_BYTES - self.filling.len();
         let taken = &bytes[..bytes.len().min(room)];
         if self.filling.capacity() == 0 {
-            self.filling.reserve_exact(PIECE_BYTES);
+            self.filling = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE_BYTES));
         }
         self.filling.extend_from_slice(taken);
         if self.filling.len() == PIECE_BYTES {
@@ -105,6 +108,7 @@ impl Drop for TarSink {
 
 struct Pieces {
     pieces: Receiver<Vec<u8>>,
+    back: SyncSender<Vec<u8>>,
     current: io::Cursor<Vec<u8>>,
 }
 
@@ -116,7 +120,14 @@ impl Read for Pieces {
                 return Ok(count);
             }
             match self.pieces.recv() {
-                Ok(piece) => self.current = io::Cursor::new(piece),
+                Ok(piece) => {
+                    let mut read = mem::replace(&mut self.current, io::Cursor::new(piece)).into_inner();
+                    read.clear();
+                    if read.capacity() > 0 {
+                        // If there are enough of them, or nobody fills them any more, it just goes.
+                        let _ = self.back.try_send(read);
+                    }
+                }
                 Err(_) => return Ok(0),
             }
         }

@@ -21,7 +21,7 @@ use oxbox_layers::oci::{ChainId, DiffId};
 
 use super::{SnapshotError, io_error};
 
-const NAME: &str = "unpacked";
+pub(super) const NAME: &str = "unpacked";
 const SYNCED: &str = "synced";
 const OWN: &str = "own root";
 const INHERITED: &str = "inherited root";

@@ -27,6 +27,7 @@ mod contract;
 mod marker;
 mod overlay;
 mod plain;
+mod seen;
 mod turn;
 mod unpack;
 

@@ -29,10 +29,10 @@ use rustix::fs::{FlockOperation, flock, syncfs};
 use super::above;
 use super::claim::{self, Claim};
 use super::marker::{self, Form, Marker, RootEntry, Trust};
+use super::seen::Seen;
 use super::turn::{self, Turn};
-use super::{Active, Known, Layers, OpenLayer, SnapshotError, Snapshotter, Swept, io_error, unpack};
+use super::{Active, Layers, SnapshotError, Snapshotter, Swept, io_error, unpack};
 use crate::exec::{self, userns};
-use parallel::Below;
 
 /// After this long the kernel has written a file back by itself (`dirty_expire_centisecs` is 30 s), so
 /// that syncing it waits for nothing.
@@ -62,6 +62,7 @@ pub struct Overlay {
     active: PathBuf,
     locks: PathBuf,
     boot: String,
+    seen: Seen,
 }
 
 /// A snapshot at rest.
@@ -107,7 +108,7 @@ impl Overlay {
         }
         // Also if it was made by something that knew no better.
         fs::set_permissions(&all, Permissions::from_mode(0o700)).map_err(io_error("protect", &all))?;
-        Ok(Self { snapshots, active, locks, boot: marker::boot_id()? })
+        Ok(Self { snapshots, active, locks, boot: marker::boot_id()?, seen: Seen::default() })
     }
 
     /// Returns the snapshots that are here, in no order.
@@ -147,7 +148,7 @@ impl Overlay {
     }
 
     fn trusted(&self, layer: &ChainId) -> Result<Option<Marker>, SnapshotError> {
-        let marker = Marker::read(&self.place(layer))?;
+        let marker = self.seen.read(layer, &self.place(layer))?;
         Ok(marker.filter(|marker| marker.trust(&self.boot) != Trust::Lost))
     }
 
@@ -201,7 +202,7 @@ impl Overlay {
                 Form::Whole | Form::Noted { .. } => None,
             };
             let names = || [Some(*name), base].into_iter().flatten();
-            names().for_each(|name| Marker::touch(&self.place(&name)));
+            names().for_each(|name| self.seen.touch(&name, &self.place(&name)));
             list.extend(names().map(|name| name.0.hex() + "\n"));
             taken.push(Taken { lowers: names().map(|name| self.place(&name).join("fs")).collect(), marker });
         }
@@ -252,57 +253,6 @@ impl Overlay {
             }
         }
         Ok(chain.len())
-    }
-
-    /// Unpacks the topmost layer of a chain unless it is here; `open` yields its uncompressed tar and
-    /// may not be called. With what is `known` of the layer, only what differs from another layer that is
-    /// unpacked may have to be made; the tree is the same.
-    ///
-    /// Atomic: others see the whole layer or none. A second caller waits for the first and then finds
-    /// it done.
-    ///
-    /// # Errors
-    ///
-    /// [`SnapshotError::Missing`] for the lowest layer below that is not here.
-    pub fn unpack(
-        &self,
-        chain: &[DiffId],
-        open: &mut OpenLayer<'_>,
-        known: Option<&Known<'_>>,
-    ) -> Result<(), SnapshotError> {
-        let lower = &chain[..chain.len().saturating_sub(1)];
-        let below = Below::new(self, lower, &|| Ok(()));
-        below.active()?;
-        self.unpack_above(chain, &below, open, known)
-    }
-
-    fn unpack_above(
-        &self,
-        chain: &[DiffId],
-        below: &Below<'_>,
-        open: &mut OpenLayer<'_>,
-        known: Option<&Known<'_>>,
-    ) -> Result<(), SnapshotError> {
-        let Some((layer, lower)) = chain.split_last() else { return Ok(()) };
-        let Some(name) = ChainId::of(chain) else { return Ok(()) };
-        self.make(&name, &mut |claim| {
-            if let Some(made) = self.make_same(claim, layer)? {
-                return Ok(made);
-            }
-            if let Some(known) = known.filter(|known| above::is_worth_it(&known.index, &known.chunks)) {
-                match self.make_above(claim, chain, below.active()?, known) {
-                    Ok(Some(made)) => return Ok(made),
-                    Ok(None) => {}
-                    Err(error) => tracing::warn!(%layer, %error, "unpacked whole, after a failure"),
-                }
-                start_again(claim)?;
-            }
-            let fs = claim.path().join("fs");
-            let mut tar = open().map_err(io_error("open the layer for", &fs))?;
-            let root = unpack::unpack(&fs, Some(below), &mut tar)?;
-            let noted = known.map(|known| (&*known.index, &*known.chunks));
-            Ok((root, above::note(claim.path(), *layer, ChainId::of(lower), noted)?))
-        })
     }
 
     /// Makes a root of layers that are here.

@@ -16,9 +16,10 @@ use super::explain::{Told, Verdict};
 use super::found::Conclusion;
 use super::job::Job;
 use super::lock::Held;
+use super::outline::Outline;
 use super::schedule::{self, Cancel, Inputs, Step, Stopped, Work};
 use super::settled;
-use super::solver::{SolveError, Solved, Workshop, then};
+use super::solver::{SolveError, Solved, Workshop};
 use super::{Key, KeyHasher};
 use crate::mounts::Wanted;
 use crate::plan::graph::{Graph, Op, Vertex, VertexId};
@@ -86,7 +87,7 @@ pub fn solve(
 
 /// Returns the layers of the targets.
 fn layers<'m>(made: &'m [Option<Arc<Solved>>], targets: &'m [usize]) -> impl Iterator<Item = &'m Layer> {
-    targets.iter().filter_map(|&target| made[target].as_ref()).flat_map(|solved| solved.layers.iter())
+    targets.iter().filter_map(|&target| made[target].as_ref()).flat_map(|solved| solved.layers().iter())
 }
 
 /// What is below is always wanted, and so are both halves of a merge.
@@ -168,32 +169,6 @@ impl Looked {
             Outlook::Known(outline) => Some(outline.chain_id),
             Outlook::Unknown | Outlook::Pending => self.derivation.as_ref().map(|noted| noted.made),
         }
-    }
-}
-
-/// A stack of layers as a list from the top.
-pub(super) struct Outline {
-    below: Option<Arc<Self>>,
-    own: Vec<Layer>,
-    pub(super) chain_id: Option<ChainId>,
-}
-
-impl Outline {
-    fn with(below: Option<&Arc<Self>>, own: Vec<Layer>) -> Arc<Self> {
-        let chain_id = below.and_then(|below| below.chain_id);
-        let chain_id = own.iter().fold(chain_id, |below, layer| Some(then(below, layer)));
-        Arc::new(Self { below: below.cloned(), own, chain_id })
-    }
-
-    fn layers(&self) -> Vec<Layer> {
-        let mut layers: Vec<Layer> = Vec::new();
-        let mut next = Some(self);
-        while let Some(outline) = next {
-            layers.extend(outline.own.iter().rev().cloned());
-            next = outline.below.as_deref();
-        }
-        layers.reverse();
-        layers
     }
 }
 
@@ -301,7 +276,7 @@ impl<'a> Solver<'a> {
     /// Returns an input that was not made, as layers that may not be here, if it is known.
     pub(super) fn outlined(&self, of: VertexId, at: usize) -> Option<Arc<Solved>> {
         match &self.input(of, at).outlook {
-            Outlook::Known(outline) => Some(Arc::new(Solved::of(outline.layers()))),
+            Outlook::Known(outline) => Some(Arc::new(Solved::outlined(outline))),
             Outlook::Unknown | Outlook::Pending => None,
         }
     }
@@ -364,7 +339,7 @@ impl<'a> Solver<'a> {
     fn expected(&self, at: usize) -> Option<Conclusion> {
         let Looked { definition, derivation, outlook, .. } = self.try_looked(at)?;
         let (Some(derivation), Outlook::Known(outline)) = (derivation, outlook) else { return None };
-        let layer = derivation.content.and_then(|_| outline.own.last().cloned());
+        let layer = derivation.content.and_then(|_| outline.last().cloned());
         Some(Conclusion {
             definition: Some(*definition),
             content: derivation.content,
@@ -470,7 +445,7 @@ impl<'a> Solver<'a> {
         let chain_id = solved.chain_id.map(|chain_id| chain_id.to_string());
         let definition = KeyHasher::new("source").field("chain", chain_id.unwrap_or_default()).finish();
         self.ledger.look(at, definition, &[])?;
-        let outlook = Outlook::Known(Outline::with(None, solved.layers.to_vec()));
+        let outlook = Outlook::Known(Arc::clone(solved.outline()));
         let _ = self.looked[at].set(Looked { definition, derivation: None, outlook, whose: Whose::Own });
         Ok(())
     }
@@ -492,14 +467,6 @@ impl<'a> Solver<'a> {
             }
             Err(error) => Event::Failed { vertex, title, elapsed, error },
         });
-    }
-}
-
-impl Drop for Solver<'_> {
-    fn drop(&mut self) {
-        // From the end: each outline still has its owner when the one on top of it goes, or dropping the
-        // last would recurse through a whole Dockerfile.
-        while self.looked.pop().is_some() {}
     }
 }
 

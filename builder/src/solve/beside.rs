@@ -47,7 +47,7 @@ impl Workshop<'_> {
     /// Keeps what was unpacked, now that the layer has a name.
     pub(super) fn keep_beside(&self, beside: Option<Beside>, below: &Solved, layer: &Layer) {
         let (Some(beside), Some(known)) = (beside, self.known(layer)) else { return };
-        let below: Vec<DiffId> = below.layers.iter().map(|layer| layer.diff_id).collect();
+        let below: Vec<DiffId> = below.layers().iter().map(|layer| layer.diff_id).collect();
         if let Err(error) = beside.finish(&*self.snapshots, &below, &layer.diff_id, &known) {
             tracing::debug!(%error, "a layer was not unpacked beside being written");
         }

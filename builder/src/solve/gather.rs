@@ -11,43 +11,49 @@
 
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::ops::Range;
 use std::sync::Arc;
 
 use oxbox_layers::tar::{Entry, Kind};
 
 use super::KeyHasher;
+use crate::context::fingerprints::Fingerprints;
 use crate::context::glob::Glob;
 use crate::context::ignore::Matched;
 use crate::context::tree::join;
-use crate::context::{FileContents, FileTree, Ignore, Look, Node, TreeError};
+use crate::context::{FileContents, FileTree, Ignore, Look, Node, Paths, TreeError};
 use crate::exec::Interrupt;
 use crate::op::copy::{self, CopyError, Parents, SelectError, Selected};
 use crate::plan::graph::Placing;
 
-/// What a thread must have to do to be worth starting.
-const ITEMS_PER_THREAD: usize = 128;
+/// 16 KiB: what is hashed in many small parts is hashed in such pieces.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// Of what is hashed of an item, all but its path and fingerprint: two lengths, mode, size, kind and rest.
+const RECORD_BYTES: usize = 8 + 8 + 4 + 8 + 1 + 32;
 
 /// Everything below some paths of a tree. Texts stand one after another in `bytes`: three hundred
 /// thousand files must not be as many small boxes.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
-    bytes: Vec<u8>,
+    paths: Vec<u8>,
     items: Vec<Item>,
+    /// Of each item; empty for what has no content.
+    fingerprints: Fingerprints,
+    /// What else counts of some items, hashed.
+    rests: Vec<[u8; 32]>,
     /// Places of items by path.
     sorted: Vec<u32>,
 }
 
 #[derive(Debug, Clone)]
 struct Item {
-    path: Range<usize>,
-    /// Empty for what has no content.
-    fingerprint: Range<usize>,
-    mode: u32,
-    /// Everything else that counts, hashed; zeros for a plain file or directory of root's.
-    rest: [u8; 32],
+    /// Where its path ends: it begins where that of the item before ends.
+    path_end: usize,
     size: u64,
-    kind: char,
+    mode: u32,
+    /// Everything else that counts, by number from 1; 0 for a plain file or directory of root's.
+    rest: u32,
+    kind: u8,
 }
 
 /// One path, as it is told.
@@ -146,9 +152,18 @@ impl Gathered {
                 }
             }
         }
-        gathered.read(tree, reader.threads, reader.interrupt)?;
+        gathered.paths.shrink_to_fit();
+        gathered.items.shrink_to_fit();
+        gathered.fingerprints = Fingerprints::read(gathered.items.len(), reader.threads, |at| {
+            super::check(reader.interrupt)?;
+            match gathered.items[at].kind {
+                b'-' => Ok(tree.fingerprint(gathered.path(at))?),
+                _ => Ok::<_, CopyError>(Vec::new()),
+            }
+        })?;
         let mut sorted: Vec<u32> = (0..u32::try_from(gathered.items.len()).unwrap_or(u32::MAX)).collect();
-        sorted.sort_unstable_by(|&one, &other| gathered.path(one).cmp(gathered.path(other)));
+        sorted
+            .sort_unstable_by(|&one, &other| gathered.path(one as usize).cmp(gathered.path(other as usize)));
         gathered.sorted = sorted;
         Ok(gathered)
     }
@@ -157,47 +172,58 @@ impl Gathered {
     pub(super) fn hash(&self, hasher: &mut KeyHasher) {
         // Records of one form behind each other, framed by hand: a field each would be twenty thousand
         // times six.
-        let mut records = Vec::with_capacity(self.bytes.len() + self.items.len() * 64);
-        for item in &self.items {
-            for text in [&item.path, &item.fingerprint] {
-                records.extend((text.len() as u64).to_le_bytes());
-                records.extend(&self.bytes[text.clone()]);
+        let fingerprints: usize = (0..self.items.len()).map(|at| self.fingerprints.get(at).len()).sum();
+        let length = self.items.len() * RECORD_BYTES + self.paths.len() + fingerprints;
+        let mut piece = Vec::with_capacity(2 * PIECE_BYTES);
+        let mut field = hasher.long_field("items", length);
+        for (at, item) in self.items.iter().enumerate() {
+            for text in [self.path(at), self.fingerprints.get(at)] {
+                piece.extend((text.len() as u64).to_le_bytes());
+                piece.extend(text);
             }
-            records.extend(item.mode.to_le_bytes());
-            records.extend(item.size.to_le_bytes());
-            records.push(item.kind as u8);
-            records.extend(item.rest);
+            piece.extend(item.mode.to_le_bytes());
+            piece.extend(item.size.to_le_bytes());
+            piece.push(item.kind);
+            piece.extend(self.rest(item));
+            if piece.len() >= PIECE_BYTES {
+                field(&piece);
+                piece.clear();
+            }
         }
-        hasher.field("items", records);
+        field(&piece);
     }
 
     /// Returns the fingerprint of a file that was read.
     pub(super) fn fingerprint(&self, path: &[u8]) -> Option<&[u8]> {
-        let place = self.sorted.binary_search_by(|&item| self.path(item).cmp(path)).ok()?;
-        let fingerprint = &self.bytes[self.items[self.sorted[place] as usize].fingerprint.clone()];
+        let place = self.sorted.binary_search_by(|&item| self.path(item as usize).cmp(path)).ok()?;
+        let fingerprint = self.fingerprints.get(self.sorted[place] as usize);
         (!fingerprint.is_empty()).then_some(fingerprint)
     }
 
     /// Returns all paths in their order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Gleaned<'_>> {
         self.sorted.iter().map(|&place| {
-            let item = &self.items[place as usize];
-            let fingerprint = &self.bytes[item.fingerprint.clone()];
+            let place = place as usize;
+            let (item, fingerprint) = (&self.items[place], self.fingerprints.get(place));
             let mark = match fingerprint.first_chunk() {
-                Some(mark) if item.rest == [0; 32] => *mark,
+                Some(mark) if item.rest == 0 => *mark,
                 _ => {
                     let mut hasher = blake3::Hasher::new();
-                    hasher.update(&item.rest).update(fingerprint);
+                    hasher.update(self.rest(item)).update(fingerprint);
                     *hasher.finalize().as_bytes().first_chunk().expect("because a hash has 32 bytes")
                 }
             };
-            let (path, size) = (&self.bytes[item.path.clone()], item.size);
-            Gleaned { path, kind: item.kind, mode: item.mode, size, mark }
+            Gleaned { path: self.path(place), kind: item.kind.into(), mode: item.mode, size: item.size, mark }
         })
     }
 
-    fn path(&self, place: u32) -> &[u8] {
-        &self.bytes[self.items[place as usize].path.clone()]
+    fn path(&self, place: usize) -> &[u8] {
+        let start = place.checked_sub(1).map_or(0, |before| self.items[before].path_end);
+        &self.paths[start..self.items[place].path_end]
+    }
+
+    fn rest(&self, item: &Item) -> &[u8; 32] {
+        item.rest.checked_sub(1).map_or(&[0; 32], |at| &self.rests[at as usize])
     }
 
     fn walk(
@@ -239,73 +265,30 @@ impl Gathered {
         let same = node.identity.map(|identity| *names.entry(identity).or_insert(place));
         let is_plain = matches!(kind, Kind::File { .. } | Kind::Directory) && xattrs.is_empty();
         let rest = if is_plain && same.is_none() && name.is_empty() && (*uid, *gid) == (0, 0) {
-            [0; 32]
+            0
         } else {
             let mut hasher = KeyHasher::new("item");
             hasher.field("name", name).field("uid", uid.to_le_bytes()).field("gid", gid.to_le_bytes());
             hasher.field("kind", format!("{kind:?}")).field("same", format!("{same:?}"));
             let xattrs: Vec<_> = xattrs.iter().flat_map(|(name, value)| [name, value]).collect();
             hasher.list("xattrs", xattrs.into_iter());
-            *hasher.finish().as_bytes()
+            self.rests.push(*hasher.finish().as_bytes());
+            u32::try_from(self.rests.len()).unwrap_or(u32::MAX)
         };
-        let start = self.bytes.len();
-        self.bytes.extend(path);
-        let path = start..self.bytes.len();
-        self.items.push(Item {
-            fingerprint: path.end..path.end,
-            path,
-            mode: *mode,
-            rest,
-            size: node.entry.size(),
-            kind: letter(kind),
-        });
-    }
-
-    /// Takes all fingerprints; small files are mostly waiting, so that several threads share them, dealt
-    /// like cards.
-    fn read(
-        &mut self,
-        tree: &dyn FileTree,
-        threads: NonZero<usize>,
-        interrupt: &Interrupt,
-    ) -> Result<(), CopyError> {
-        let files: Vec<usize> = (0..self.items.len()).filter(|&at| self.items[at].kind == '-').collect();
-        let workers = threads.get().min(files.len().div_ceil(ITEMS_PER_THREAD)).max(1);
-        let this = &*self;
-        let deal = |worker: usize| -> Result<Vec<Vec<u8>>, CopyError> {
-            let hand = files.iter().skip(worker).step_by(workers);
-            hand.map(|&at| {
-                super::check(interrupt)?;
-                Ok(tree.fingerprint(&this.bytes[this.items[at].path.clone()])?)
-            })
-            .collect()
-        };
-        let hands = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..workers).map(|worker| scope.spawn(move || deal(worker))).collect();
-            let first = deal(0);
-            let others = others.into_iter().map(|other| match other.join() {
-                Ok(hand) => hand,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            [first].into_iter().chain(others).collect::<Result<Vec<_>, _>>()
-        })?;
-        for (number, &at) in files.iter().enumerate() {
-            let start = self.bytes.len();
-            self.bytes.extend(&hands[number % workers][number / workers]);
-            self.items[at].fingerprint = start..self.bytes.len();
-        }
-        Ok(())
+        self.paths.extend(path);
+        let (path_end, size) = (self.paths.len(), node.entry.size());
+        self.items.push(Item { path_end, size, mode: *mode, rest, kind: letter(kind) });
     }
 }
 
-fn letter(kind: &Kind) -> char {
+fn letter(kind: &Kind) -> u8 {
     match kind {
-        Kind::File { .. } | Kind::Hardlink { .. } => '-',
-        Kind::Directory => 'd',
-        Kind::Symlink { .. } => 'l',
-        Kind::Fifo => 'p',
-        Kind::CharacterDevice { .. } => 'c',
-        Kind::BlockDevice { .. } => 'b',
+        Kind::File { .. } | Kind::Hardlink { .. } => b'-',
+        Kind::Directory => b'd',
+        Kind::Symlink { .. } => b'l',
+        Kind::Fifo => b'p',
+        Kind::CharacterDevice { .. } => b'c',
+        Kind::BlockDevice { .. } => b'b',
     }
 }
 
@@ -331,7 +314,7 @@ impl FileTree for Remembered {
         }
     }
 
-    fn contents(&self, paths: &[Vec<u8>]) -> Result<Box<dyn FileContents + '_>, TreeError> {
+    fn contents(&self, paths: &mut Paths<'_>) -> Result<Box<dyn FileContents + '_>, TreeError> {
         self.tree.contents(paths)
     }
 }

@@ -261,7 +261,7 @@ impl<'a> Job<'a> {
         if node.is_none_or(|node| node.entry.size() == 0) {
             return Ok(None);
         }
-        let mut contents = tree.contents(std::slice::from_ref(&one.path)).map_err(CopyError::Tree)?;
+        let mut contents = tree.contents(&mut [&*one.path].into_iter()).map_err(CopyError::Tree)?;
         let mut content = contents.open(&one.path, None).map_err(CopyError::Tree)?;
         if !archive::is_archive(&mut *content).map_err(failed)? {
             return Ok(None);

@@ -101,6 +101,13 @@ impl KeyHasher {
         self
     }
 
+    /// Adds a field whose value comes in parts, which must be as long as was said.
+    pub(super) fn long_field(&mut self, name: &str, length: usize) -> impl FnMut(&[u8]) {
+        self.frame(name.as_bytes());
+        self.0.update(&(length as u64).to_le_bytes());
+        |part| _ = self.0.update(part)
+    }
+
     /// Adds a list: its length, then its items.
     pub fn list<T: AsRef<[u8]>>(&mut self, name: &str, items: impl ExactSizeIterator<Item = T>) -> &mut Self {
         self.frame(name.as_bytes());

@@ -18,6 +18,7 @@
 //! | `found` | what keys led to, here or elsewhere |
 //! | `key` | keys |
 //! | `lock` | one maker for each key, over all processes |
+//! | `outline` | stacks of layers that share what is below |
 //! | `reuse` | what must be made again because somebody says so |
 //! | `settled` | whether what was guessed fits what was made |
 //! | `explain` | why a step was made |
@@ -62,6 +63,7 @@ mod job;
 pub mod key;
 pub mod lock;
 mod mounted;
+mod outline;
 mod reuse;
 pub mod schedule;
 mod settled;

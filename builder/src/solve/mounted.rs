@@ -34,6 +34,7 @@ impl Job<'_> {
         let mut busy = Vec::new();
         let step = self.found_or_made(key, below, |writer| {
             let materials = workshop.materials(run, &readings, &bound, &inputs[1..])?;
+            workshop.restore_mounts(run::wanted(run, &materials).values()).map_err(RunError::from)?;
             let mut output = |line: &[u8]| workshop.progress.event(Event::Output { vertex, line });
             let mut room = run::Room {
                 store: &*workshop.store,
@@ -45,7 +46,7 @@ impl Job<'_> {
                 epoch: workshop.epoch,
                 output: &mut output,
             };
-            let made = run::make(run, &below.layers, &mut room, writer);
+            let made = run::make(run, below.layers(), &mut room, writer);
             if matches!(made, Err(RunError::Busy)) {
                 busy = run::wanted(run, &materials).into_values().collect();
             }
@@ -79,7 +80,7 @@ impl Workshop<'_> {
                     reading.gathered.hash(&mut hasher);
                 }
                 MountTree::Nothing | MountTree::Vertex(_) => {
-                    let tree = self.tree(&*input(run, &files.tree, others))?;
+                    let tree = self.tree(&input(run, &files.tree, others))?;
                     self.gather(&tree, &files.path)?.hash(&mut hasher);
                 }
             }
@@ -107,7 +108,7 @@ impl Workshop<'_> {
                             let reading = readings.next().expect("because every mount of a context was read");
                             Material::Files(reading.tree(), of_context(name, files, key))
                         }
-                        tree => Material::Layers(Arc::clone(&input(run, tree, others).layers)),
+                        tree => Material::Layers(Arc::clone(input(run, tree, others).layers())),
                     }
                 }
                 Mount::Cache { files: Some(files), .. } => self.filling(run, files, others)?,

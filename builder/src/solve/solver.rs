@@ -13,6 +13,7 @@ use oxbox_layers::stack::Stack;
 use oxbox_layers::store::{BlobStore, StoreError};
 
 use super::lock::LockError;
+use super::outline::Outline;
 use super::{Cache, CacheError, Indexes, IndexesError, Locks, Reuse};
 use crate::context::{Directory, LayerTree, Look};
 use crate::depot::Stocks;
@@ -84,9 +85,10 @@ pub struct Workshop<'a> {
 
 /// A vertex that is made.
 pub struct Solved {
-    /// The filesystem, bottom first.
-    pub layers: Arc<Vec<Layer>>,
-    /// What they are together; `None` of none.
+    outline: Arc<Outline>,
+    /// The layers of the outline, once somebody wants them.
+    layers: OnceLock<Arc<Vec<Layer>>>,
+    /// What the layers are together; `None` of none.
     pub chain_id: Option<ChainId>,
     /// Whether its own layer is the last of them.
     pub has_own_layer: bool,
@@ -138,14 +140,14 @@ impl Workshop<'_> {
 
     pub(super) fn tree(&self, solved: &Solved) -> Result<LayerTree, SolveError> {
         let stack = self.stack(solved)?;
-        Ok(LayerTree::new(stack, Arc::clone(&solved.layers), Arc::clone(&self.store), &self.spool))
+        Ok(LayerTree::new(stack, Arc::clone(solved.layers()), Arc::clone(&self.store), &self.spool))
     }
 
     pub(super) fn stack(&self, solved: &Solved) -> Result<Arc<Stack>, SolveError> {
         if let Some(stack) = solved.stack.get() {
             return Ok(Arc::clone(stack));
         }
-        let stack = Arc::new(self.indexes.stack(&solved.layers, &*self.store)?);
+        let stack = Arc::new(self.indexes.stack(solved.layers(), &*self.store)?);
         Ok(Arc::clone(solved.stack.get_or_init(|| stack)))
     }
 
@@ -163,7 +165,7 @@ impl Workshop<'_> {
         if Owner::needs_names(text) {
             let stack = self.stack(below)?;
             let read = |path: &[u8]| {
-                oxbox_layers::stack::read_file(&stack, &*self.store, &below.layers, path, MAX_NAMES_BYTES)
+                oxbox_layers::stack::read_file(&stack, &*self.store, below.layers(), path, MAX_NAMES_BYTES)
                     .map(Option::unwrap_or_default)
                     .map_err(|source| CopyError::Tree(source_error(source)))
             };
@@ -178,39 +180,54 @@ fn source_error(source: oxbox_layers::stack::ContentError) -> crate::context::Tr
 }
 
 impl Solved {
+    /// Returns the filesystem, bottom first.
+    pub fn layers(&self) -> &Arc<Vec<Layer>> {
+        self.layers.get_or_init(|| Arc::new(self.outline.layers()))
+    }
+
     /// Returns the layer that the vertex itself made.
     pub fn own_layer(&self) -> Option<&Layer> {
-        self.layers.last().filter(|_| self.has_own_layer)
+        self.outline.last().filter(|_| self.has_own_layer)
+    }
+
+    pub(super) fn outline(&self) -> &Arc<Outline> {
+        &self.outline
     }
 
     pub(super) fn unchanged(&self) -> Self {
-        let (layers, stack) = (Arc::clone(&self.layers), self.stack.clone());
-        Self { layers, chain_id: self.chain_id, has_own_layer: false, stack }
+        let (layers, stack) = (self.layers.clone(), self.stack.clone());
+        let outline = Arc::clone(&self.outline);
+        Self { outline, layers, chain_id: self.chain_id, has_own_layer: false, stack }
     }
 
     pub(super) fn of(layers: Vec<Layer>) -> Self {
-        let chain_id = layers.iter().fold(None, |below, layer| Some(then(below, layer)));
-        Self { layers: Arc::new(layers), chain_id, has_own_layer: false, stack: OnceLock::new() }
+        Self::outlined(&Outline::with(None, layers))
+    }
+
+    /// Takes layers that stand on nothing but each other, and may not be here.
+    pub(super) fn outlined(outline: &Arc<Outline>) -> Self {
+        Self {
+            outline: Arc::clone(outline),
+            layers: OnceLock::new(),
+            chain_id: outline.chain_id,
+            has_own_layer: false,
+            stack: OnceLock::new(),
+        }
     }
 
     /// Puts the layers of a vertex that stands on nothing on top.
     pub(super) fn on_top(&self, above: &Self) -> Self {
-        let mut solved = above.layers.iter().fold(self.unchanged(), |below, layer| below.with(layer.clone()));
-        solved.has_own_layer = above.has_own_layer;
-        solved
+        match above.layers().as_slice() {
+            [] => Self { has_own_layer: above.has_own_layer, ..self.unchanged() },
+            layers => {
+                let outline = Outline::with(Some(&self.outline), layers.to_vec());
+                Self { has_own_layer: above.has_own_layer, ..Self::outlined(&outline) }
+            }
+        }
     }
 
     pub(super) fn with(&self, layer: Layer) -> Self {
-        let chain_id = Some(then(self.chain_id, &layer));
-        let layers = self.layers.iter().cloned().chain([layer]).collect();
-        Self { layers: Arc::new(layers), chain_id, has_own_layer: true, stack: OnceLock::new() }
-    }
-}
-
-/// Returns what a stack is with one more layer.
-pub(super) fn then(below: Option<ChainId>, layer: &Layer) -> ChainId {
-    match below {
-        Some(below) => below.then(&layer.diff_id),
-        None => ChainId(layer.diff_id.0),
+        let outline = Outline::with(Some(&self.outline), vec![layer]);
+        Self { has_own_layer: true, ..Self::outlined(&outline) }
     }
 }

@@ -31,7 +31,7 @@ impl Job<'_> {
         if at_hand.is_none() {
             self.announce()?;
         }
-        let body = http::download(http, &validators, workshop.fetch, &workshop.spool)?;
+        let body = http::download(http, &validators, (workshop.fetch, &workshop.secrets), &workshop.spool)?;
         match (body, at_hand) {
             (Some(body), _) => self.body(http, body),
             (None, Some((layer, _))) => Ok(Step::Made(Solved::of(Vec::new()).with(layer))),
@@ -50,7 +50,9 @@ impl Job<'_> {
         if self.is_fresh() {
             return Ok(None);
         }
-        let Some(Download { digest, validators }) = workshop.cache.download(source)? else { return Ok(None) };
+        let here = workshop.cache.download(source)?;
+        let elsewhere = || workshop.stocks.download(source).cloned();
+        let Some(Download { digest, validators }) = here.or_else(elsewhere) else { return Ok(None) };
         let key = http::key(http, &digest, &validators, workshop.epoch);
         let was_cached = self.cached;
         let layer = self.cached(&key)?;

@@ -3,12 +3,13 @@
 //! ```text
 //! room     folders and builds              cache    keys, damage, processes that are killed
 //! main     what a build makes              odd      contexts that nobody would make on purpose
-//! export   config and history on bases
+//! export   config and history on bases           depot    caches elsewhere
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod cache;
+mod depot;
 mod export;
 mod odd;
 mod room;

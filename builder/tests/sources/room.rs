@@ -187,7 +187,7 @@ impl Room {
             Stopped::Cancelled => SolveError::Interrupted,
         })?;
         let solved = &answered.solved[0];
-        let layers = solved.layers.to_vec();
+        let layers = solved.layers().to_vec();
         let files = layers.iter().flat_map(|layer| self.entries(layer)).collect();
         let how = heard.0.into_inner().unwrap().unwrap();
         Ok(Made { how, layers, files })

@@ -1,7 +1,11 @@
 //! Caches that are broken, gone, out of reach, somebody else's, or lie.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oxbox_layers::oci::{Digest, MediaType};
 use serde_json::{Value, json};
@@ -196,4 +200,44 @@ fn what_makes_no_sense_is_refused_before_anything_is_done() {
         assert_eq!(ran.code, Some(2), "{}", ran.stderr);
         assert!(ran.stderr.contains(words), "{}", ran.stderr);
     }
+}
+
+/// A web server of one file that is known by its ETag; returns its address, and counts how often it was sent.
+fn web() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, sent) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&sent);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+                head.push(byte[0]);
+            }
+            let is_known = String::from_utf8_lossy(&head).to_lowercase().contains("if-none-match: \"1\"");
+            let answer = match is_known {
+                true => "304 Not Modified\r\nETag: \"1\"\r\nConnection: close\r\n\r\n",
+                false => "200 OK\r\nETag: \"1\"\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfile",
+            };
+            count.fetch_add(usize::from(!is_known && head.starts_with(b"GET")), Ordering::SeqCst);
+            let _ = write!(stream, "HTTP/1.1 {answer}");
+        }
+    });
+    (address, sent)
+}
+
+#[test]
+fn a_file_of_a_web_server_is_sent_once_for_all_machines() {
+    let (_server, _running, registry) = registry();
+    let (web, sent) = web();
+    let dockerfile = format!("FROM scratch\nADD http://{web}/file /there/\n");
+    let cache = registry.name("cache");
+    let (first, _) =
+        build(&machine(&dockerfile), &["--cache-to", &format!("type=registry,ref={cache},mode=max")]);
+    let before = sent.load(Ordering::SeqCst);
+    assert!(before > 0);
+    let b = machine(&dockerfile);
+    let (second, told) = build(&b, &["--cache-from", &cache]);
+    assert_eq!((second, made(&told)), (first, vec![]), "{told}");
+    assert_eq!((sent.load(Ordering::SeqCst), files(&b, &second)["there/file"].as_str()), (before, "file"));
 }

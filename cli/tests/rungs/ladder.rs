@@ -1,23 +1,14 @@
 //! The rungs, and how the binary is started on each.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::fs;
 use std::process::Command;
 
 use super::support::bases::{Bases, repository};
+use super::support::user::{self, Ids};
 use super::support::{Oxbox, Ran};
 
 /// What the cases stand on.
 const BASES: [&str; 2] = ["localhost/busybox:latest", "localhost/debian-slim:bookworm"];
-
-/// A user that no machine has, and the ids besides that this user has in the test.
-const USER: u32 = 61_234;
-const SUBORDINATE: &str = "rungs:700000:65536\n";
-
-/// Starts a program as that user, in a mount namespace where the machine's files know them.
-const AS_USER: &str = "mount --bind \"$1/passwd\" /etc/passwd && mount --bind \"$1/subordinate\" /etc/subuid && \
-    mount --bind \"$1/subordinate\" /etc/subgid && shift && \
-    exec setpriv --reuid 61234 --regid 61234 --clear-groups --inh-caps=-all -- \"$@\"";
 
 /// A secret that every build is given.
 pub(crate) const SECRET: &str = "the-secret-word";
@@ -31,11 +22,13 @@ pub(crate) enum Rung {
     Rootless,
     /// As a user without.
     SingleId,
+    /// As root of a container with Podman's capabilities, that may make no namespace.
+    Chroot,
 }
 
 impl Rung {
     /// All that are compared with root's.
-    pub(crate) const OTHERS: [Self; 2] = [Self::Rootless, Self::SingleId];
+    pub(crate) const OTHERS: [Self; 3] = [Self::Rootless, Self::SingleId, Self::Chroot];
 
     /// What the builder calls it.
     fn name(self) -> &'static str {
@@ -43,6 +36,7 @@ impl Rung {
             Self::Root => "root",
             Self::Rootless => "rootless",
             Self::SingleId => "single-id",
+            Self::Chroot => "chroot",
         }
     }
 }
@@ -71,23 +65,19 @@ impl Place {
         place
     }
 
-    /// Makes the folder one that the builder can use, and the files that know who it is.
+    /// Makes the folder one that the builder can use.
     fn settle(&self) {
-        let folder = self.oxbox.folder();
-        let known = fs::read_to_string("/etc/passwd").unwrap();
-        let line = format!("rungs:x:{USER}:{USER}::{}:/bin/sh\n", self.oxbox.path("home").display());
-        fs::write(self.oxbox.path("passwd"), known + &line).unwrap();
-        let ids = if self.rung == Rung::Rootless { SUBORDINATE } else { "" };
-        fs::write(self.oxbox.path("subordinate"), ids).unwrap();
-        if self.rung != Rung::Root {
-            fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
-            chown(folder, Some(USER), Some(USER)).unwrap();
+        match self.rung {
+            Rung::Root => {}
+            Rung::Rootless => user::settle(&self.oxbox, Ids::Many),
+            Rung::SingleId => user::settle(&self.oxbox, Ids::One),
+            Rung::Chroot => self.make_container(),
         }
     }
 
     /// Builds a case; returns the image's digest.
     pub(crate) fn build(&self, case: &str, options: &[&str]) -> String {
-        let context = repository("testdata/rungs").join(case);
+        let context = cases().join(case);
         let secret = ["--secret", "id=word,src=word"];
         let words = [&["build"], options, &secret, &[context.to_str().unwrap()]].concat();
         self.ok(&words)
@@ -97,15 +87,62 @@ impl Place {
         let builder = self.oxbox.command(arguments);
         match self.rung {
             Rung::Root => builder,
-            Rung::Rootless | Rung::SingleId => self.as_user(&builder),
+            Rung::Rootless | Rung::SingleId => user::start(&self.oxbox, &builder),
+            Rung::Chroot => self.in_container(&builder),
         }
     }
 
-    fn as_user(&self, builder: &Command) -> Command {
-        let mut command = self.oxbox.isolated(Command::new("unshare"));
-        command.args(["--mount", "sh", "-c", AS_USER, "sh"]).arg(self.oxbox.folder());
-        command.arg(builder.get_program()).args(builder.get_args());
-        command.envs(builder.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    /// The container's own files, and its seccomp filter: what Docker's refuses of ours, and Podman's does not.
+    fn make_container(&self) {
+        let root = self.oxbox.path("container");
+        for name in ["etc", "tmp", "proc", "sys", "dev", "run"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+        let refused =
+            ["unshare", "setns", "mount", "umount2", "pivot_root", "fsopen", "fsmount", "open_tree"];
+        let filter = serde_json::json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": refused, "action": "SCMP_ACT_ERRNO" }],
+        });
+        fs::write(self.oxbox.path("seccomp.json"), filter.to_string()).unwrap();
+    }
+
+    fn in_container(&self, builder: &Command) -> Command {
+        let path = |name: &str| self.oxbox.path(name).to_str().unwrap().to_owned();
+        let folder = self.oxbox.folder().to_str().unwrap();
+        let (program, cases) = (builder.get_program().to_str().unwrap(), cases());
+        let cases = cases.to_str().unwrap();
+        let mut command = self.oxbox.isolated(Command::new("podman"));
+        command.args([
+            "--root",
+            &path("podman"),
+            "--runroot",
+            &path("podman-run"),
+            "--storage-driver",
+            "vfs",
+        ]);
+        command.args([
+            "--runtime",
+            "runc",
+            "--cgroup-manager",
+            "cgroupfs",
+            "run",
+            "--rm",
+            "--network",
+            "host",
+        ]);
+        command.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]);
+        command.args(["--security-opt", &format!("seccomp={}", path("seccomp.json")), "--workdir", folder]);
+        for (from, options) in [(folder, ""), (program, ":ro"), (cases, ":ro")] {
+            command.args(["--volume", &format!("{from}:{from}{options}")]);
+        }
+        for (name, value) in
+            builder.get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)))
+        {
+            command.args(["--env", &format!("{name}={value}")]);
+        }
+        command.args(["--rootfs", &path("container")]).arg(program).args(builder.get_args());
         command
     }
 
@@ -115,4 +152,9 @@ impl Place {
         assert_eq!(ran.code, Some(0), "{arguments:?}: {}", ran.stderr);
         ran.stdout
     }
+}
+
+/// Where the cases are, as a container sees it too.
+fn cases() -> std::path::PathBuf {
+    repository("testdata/rungs").canonicalize().unwrap()
 }

@@ -6,6 +6,7 @@
 //! .serve()                  `oxbox serve` on a free port, until dropped
 //! bases::Bases::open()     images from Debian's packages
 //! disk::Disk::mount(…)      a small filesystem, to be filled
+//! user::start(…)           the binary as another user, with subordinate ids or without
 //! terminal::Terminal        a terminal that it draws on
 //! ```
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
@@ -16,6 +17,7 @@ pub(crate) mod disk;
 pub(crate) mod image;
 pub(crate) mod server;
 pub(crate) mod terminal;
+pub(crate) mod user;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

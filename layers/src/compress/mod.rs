@@ -83,14 +83,18 @@ pub enum CompressionError {
 impl Compression {
     /// gzip at the level that pays best.
     ///
-    /// CPU MB/s and ratio on 178 MB of sources / 209 MB of an operating system, blocks of 1 MiB:
-    /// -1 525 .276 / 326 .474, -2 343 .219 / 188 .397, **-4 220 .195 / 139 .378**, -6 146 .188 / 104 .372.
-    /// Level 4 is as small as what Go's default writes and two thirds of the work of -6.
+    /// Cycles of the compressing threads and size, for the 242 MB that `bench/build` copies, in chunks as
+    /// they are here:
     ///
-    /// ISA-L's igzip -3 takes a third of the CPU of -4 and writes 10 % more of sources and libraries, 6 %
-    /// more of an operating system (-2: a fifth, 14 % and 8 %). It wants a C library and nasm to build,
-    /// and a layer is compressed once, but pushed and pulled often.
-    pub const GZIP: Self = Self::Gzip { level: 4 };
+    /// | | -1 | -2 | **-3** | -4 | -5 | -6 | libdeflate -1 | -2 | igzip -1 | -3 |
+    /// |---|---|---|---|---|---|---|---|---|---|---|
+    /// | 10⁹ cycles | 4.2 | 5.6 | **7.2** | 11.6 | 14.5 | 18.4 | 4.1 | 5.1 | 2.0 | 3.7 |
+    /// | MB | 100.4 | 77.8 | **72.9** | 69.4 | 67.4 | 66.3 | 76.5 | 72.1 | 82.2 | 79.1 |
+    ///
+    /// Below 3 each step down costs as much in size as it saves in time, and above it each step up costs
+    /// twice the time for half the size: -4 is 5 % smaller for 60 % more cycles. libdeflate cannot flush
+    /// within a member, as chunks must; ISA-L's igzip wants a C library and nasm to build.
+    pub const GZIP: Self = Self::Gzip { level: 3 };
 
     /// zstd at its own default level.
     ///

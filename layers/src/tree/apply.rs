@@ -62,7 +62,7 @@ pub enum Devices {
     Required,
     /// Leave them out and report them.
     BestEffort,
-    /// Write them down, see [`recorded`](super::recorded).
+    /// Write those down that may not be made, see [`recorded`](super::recorded).
     Recorded,
 }
 

@@ -153,14 +153,9 @@ impl Layer<'_> {
         kind: FileType,
         device: u64,
     ) -> Result<(), ApplyError> {
-        if self.options.devices == Devices::Recorded
-            && let Some(device) = recorded::device_text(&entry.kind)
-        {
-            return self.place_stand_in(directory, name, entry, &device);
-        }
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
         let is_allowed = Cell::new(true);
-        let may_skip = kind != FileType::Fifo && self.options.devices == Devices::BestEffort;
+        let may_skip = kind != FileType::Fifo && self.options.devices != Devices::Required;
         self.make(directory, name, entry, "make the device", || {
             match rustix::fs::mknodat(&directory.fd, name, kind, mode, device) {
                 Err(Errno::PERM) if may_skip => {
@@ -172,6 +167,11 @@ impl Layer<'_> {
         })?;
         if is_allowed.get() {
             return self.finish_name(directory, name, entry);
+        }
+        if self.options.devices == Devices::Recorded
+            && let Some(device) = recorded::device_text(&entry.kind)
+        {
+            return self.place_stand_in(directory, name, entry, &device);
         }
         self.skip(Skipped::Device { path: entry.path.clone() });
         Ok(())

@@ -10,6 +10,13 @@
 //! program that gave it to somebody knew better. Links, pipes and sockets take no such attributes, and are 0:0's
 //! then. No layer brings these attributes and none has them: they are how one tree is kept on one machine.
 
+use std::io;
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
 use crate::tar::Kind;
 
 /// What the names begin with.
@@ -20,6 +27,22 @@ pub const OWNER: &[u8] = b"user.oxbox.owner";
 
 /// The device.
 pub const DEVICE: &[u8] = b"user.oxbox.device";
+
+/// Gives a file to an owner, or writes it down where there is no such id. Links are followed.
+pub fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    match chown(path, Some(uid), Some(gid)) {
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+            chown(path, Some(0), Some(0))?;
+            let text = owner_text(uid.into(), gid.into());
+            match rustix::fs::setxattr(path, OWNER, text.as_bytes(), XattrFlags::empty()) {
+                // A socket or a pipe, which takes none.
+                Err(Errno::PERM) => Ok(()),
+                written => Ok(written?),
+            }
+        }
+        given => given,
+    }
+}
 
 /// Returns an owner as it is written down.
 pub fn owner_text(uid: u64, gid: u64) -> String {

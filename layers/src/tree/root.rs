@@ -15,6 +15,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
@@ -42,8 +43,16 @@ impl Root {
         let fd = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| TreeError::io("open", path, b"", error))?;
         let root = Self { fd, path: path.to_owned() };
+        // Asked once: stacks have hundreds of roots.
+        static RESOLVES: AtomicBool = AtomicBool::new(false);
+        if RESOLVES.load(Ordering::Relaxed) {
+            return Ok(root);
+        }
         match root.resolve(b"", OFlags::PATH) {
-            Ok(_) => Ok(root),
+            Ok(_) => {
+                RESOLVES.store(true, Ordering::Relaxed);
+                Ok(root)
+            }
             // Filters written before openat2 answer EPERM.
             Err(error @ (Errno::NOSYS | Errno::PERM)) => {
                 Err(TreeError::NoOpenat2 { path: path.to_owned(), source: error.into() })

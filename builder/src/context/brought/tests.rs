@@ -8,6 +8,7 @@ use oxbox_layers::tar::{Entry, Kind, Writer};
 use super::{Accept, BringError, Bringer, Brought};
 use crate::exec::Interrupt;
 use crate::fetch::{Downloaded, FetchError, Validators};
+use crate::lent::Lent;
 
 fn bring(content: impl AsRef<[u8]>, accept: Accept) -> Result<Brought, BringError> {
     let state = tempfile::tempdir().unwrap();
@@ -23,7 +24,7 @@ fn bring_into(
     let download = |request: &crate::UrlRequest<'_>, _: &mut fs::File| {
         Err(FetchError::NoDownloads { url: request.url.to_owned() })
     };
-    Bringer { state, download: &download, interrupt }.stream("it", content, accept)
+    Bringer { state, download: &download, interrupt, lent: &Lent::default() }.stream("it", content, accept)
 }
 
 fn tar(entries: &[(&str, Kind, &str)]) -> Vec<u8> {
@@ -162,7 +163,8 @@ fn a_url_is_downloaded_and_then_as_a_stream() {
         Ok(Downloaded::Body(Validators::default()))
     };
     let interrupt = Interrupt::new();
-    let bringer = Bringer { state: state.path(), download: &download, interrupt: &interrupt };
+    let bringer =
+        Bringer { state: state.path(), download: &download, interrupt: &interrupt, lent: &Lent::default() };
     let brought = bringer.url("http://u:p@q.io/x?t=1", Accept::ArchiveOrDockerfile).unwrap();
     assert!(brought.dockerfile.is_some());
     let error = bringer.url("http://u:p@q.io/x?t=1", Accept::Archive).unwrap_err();

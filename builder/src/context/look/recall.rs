@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use super::{Listing, Look, locked, name};
 use crate::context::known::{Record, Records};
@@ -89,7 +89,7 @@ impl Look {
         let listings = self.listings.read().unwrap_or_else(PoisonError::into_inner);
         for (path, listing) in listings.iter() {
             let Some(Listing { children, is_outdated }) = listing.as_deref() else { continue };
-            let is_news = |child: &Arc<Child>| child.is_news() || is_disproved(path, child);
+            let is_news = |child: &Child| child.is_news() || is_disproved(path, child);
             if *is_outdated || children.iter().any(is_news) {
                 let believed = children.iter().filter(|child| !is_disproved(path, child));
                 known.learn(path, Records::of(believed.filter_map(|child| record(child))));

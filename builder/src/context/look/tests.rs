@@ -246,7 +246,7 @@ fn what_turns_out_to_be_wrong_is_not_known_any_more() {
     context.build(&[MAIN]);
     let directory = Arc::new(context.open("").with_clock(tomorrow));
     let look = directory.look();
-    let mut contents = look.contents(&[MAIN.into()]).unwrap();
+    let mut contents = look.contents(&mut [MAIN.as_ref()].into_iter()).unwrap();
     let mut reader = contents.open(MAIN.as_bytes(), Some(&of("int lies;"))).unwrap();
     assert!(reader.read_to_end(&mut Vec::new()).is_err());
     drop(reader);
@@ -357,7 +357,7 @@ fn a_file_that_changed_since_its_key_was_taken_cannot_be_read() {
     let look = context.look("");
     let read = |fingerprint: &[u8]| {
         let mut text = String::new();
-        let mut contents = look.contents(std::slice::from_ref(&path)).unwrap();
+        let mut contents = look.contents(&mut [&*path].into_iter()).unwrap();
         contents.open(&path, Some(fingerprint)).unwrap().read_to_string(&mut text).map(|_| text)
     };
     let before = look.fingerprint(&path).unwrap();

@@ -9,8 +9,11 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::{Document, DocumentError, MAX_BYTES, MAX_ENTRIES, Record};
+use super::{Document, DocumentError, MAX_BYTES, MAX_ENTRIES, MAX_TEXT_BYTES, MountRecord, Record};
+use crate::fetch::Validators;
+use crate::mounts::About;
 use crate::solve::cache::{Derivation, Seen};
+use crate::solve::downloads::Download;
 use crate::solve::{Key, KeyHasher};
 
 include!("../../../../fuzz/fuzz_targets/text/cache.rs");
@@ -52,6 +55,17 @@ fn stages() -> Document {
             (key("COPY"), step(Some("copy"), "one", vec![Seen::Stack(None), Seen::Stack(Some(chain("x")))])),
             (key("WORKDIR"), step(None, "base", Vec::new())),
         ],
+        downloads: vec![(
+            key("https://example.org/a"),
+            Download {
+                digest: Digest::sha256(b"a"),
+                validators: Validators { etag: Some("\"1\"".to_owned()), last_modified: None },
+            },
+        )],
+        mounts: vec![MountRecord {
+            about: About { id: "/root/.cache".to_owned(), uid: Some(7), ..About::default() },
+            layer: layer("packages", MediaType::OCI_LAYER_GZIP),
+        }],
     }
 }
 
@@ -71,7 +85,7 @@ fn the_document_is_as_it_is_documented() {
     }
     let expected = std::fs::read_to_string(&path).unwrap();
     assert_eq!(pretty, expected);
-    assert_eq!(layers.len(), 3, "a layer stands once however many keys lead to it");
+    assert_eq!(layers.len(), 4, "a layer stands once however many keys lead to it");
     assert_eq!(Document::read(expected.as_bytes(), &descriptors(layers)).unwrap(), stages());
 }
 
@@ -119,12 +133,14 @@ fn what_is_no_document_is_refused_and_says_why() {
     assert_eq!(told("[]", &[]), "the records cannot be read");
     let later = "{\"version\":2,\"records\":{}}";
     assert_eq!(told(later, &[]), "the records are of version 2, and this oxbox knows version 1");
-    assert_eq!(told(&text, &layers[..1]), "there are 1 layers and 3 diff_ids");
-    assert_eq!(told(&text.replace("\"layer\":2", "\"layer\":3"), &layers), "a record names layer 3 of 3");
+    assert_eq!(told(&text, &layers[..1]), "there are 1 layers and 4 diff_ids");
+    assert_eq!(told(&text.replace("\"layer\":2", "\"layer\":4"), &layers), "a record names layer 4 of 4");
     let odd: Vec<Descriptor> =
         layers.iter().map(|layer| Descriptor { media_type: "text/plain".into(), ..layer.clone() }).collect();
     assert_eq!(told(&text, &odd), "layer 0 is of a type that is no layer's");
     assert_eq!(told(&text.replace("\"led\":\"-", "\"led\":\"x"), &layers), "derivation 1 cannot be read");
+    let long = text.replace("/root/.cache", &"x".repeat(MAX_TEXT_BYTES + 1));
+    assert_eq!(told(&long, &layers), "a text takes more than 4096 bytes");
     let bad = text.replacen(&key("copy").to_string(), "00", 1);
     assert_eq!(told(&bad, &layers), "the records cannot be read");
 }
@@ -181,7 +197,7 @@ proptest! {
         records in vec(some_record(), 0..12),
         derivations in vec(some_derivation(), 0..12),
     ) {
-        let document = Document { records, derivations };
+        let document = Document { records, derivations, ..stages() };
         let (bytes, layers) = document.write();
         prop_assert_eq!(&document.write().0, &bytes);
         prop_assert_eq!(&Document::read(&bytes, &descriptors(layers.clone())).unwrap(), &document);

@@ -54,7 +54,7 @@ pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
     // The program may be root: it must not look into this process, which holds the host's capabilities.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("close", "process 1 to inspection")?;
     cgroup::enter(first.groups)?;
-    separate(&first.given.process)?;
+    separate(&first.given)?;
     let root = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "the root")?;
     first.planned.attach(&root, &first.given.process.sandbox)?;
@@ -67,7 +67,7 @@ pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
 }
 
 /// Moves to namespaces of its own; the pid namespace is new already.
-fn separate(process: &Process) -> Result<(), Failure> {
+fn separate(Given { process, rung, .. }: &Given) -> Result<(), Failure> {
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     flags.set(UnshareFlags::NEWNET, process.network == Network::None);
     sys::unshare(flags).or_fail("unshare", "the mount, ipc and uts namespaces")?;
@@ -76,7 +76,11 @@ fn separate(process: &Process) -> Result<(), Failure> {
     if process.network == Network::None {
         sys::raise_loopback().or_fail("raise", "the loopback interface")?;
     }
-    sethostname(process.hostname.as_bytes()).or_fail("set the host name", &process.hostname)
+    match sethostname(process.hostname.as_bytes()) {
+        // A container's seccomp filter may allow the namespace, and not this. Then the name is the container's.
+        Err(rustix::io::Errno::PERM) if rung.is_in_user_namespace() => Ok(()),
+        set => set.or_fail("set the host name", &process.hostname),
+    }
 }
 
 /// Starts the program, which first does what is to be `prepared`; returns once it was executed, with the calls that

@@ -9,8 +9,10 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
+use oxbox_layers::tree::recorded;
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, chmodat, chownat, openat, openat2, statat,
+    AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags, chmodat, chownat, fsetxattr, openat,
+    openat2, statat,
 };
 use rustix::io::Errno as Kernel;
 use rustix::mount::{
@@ -238,6 +240,21 @@ fn mount_sys(host: Option<OwnedFd>, sandbox: &Sandbox, place: &OwnedFd) -> Resul
     Ok(mount)
 }
 
+/// Gives a file away, or writes down to whom where there is no such id.
+fn give(directory: &OwnedFd, name: &str, (uid, gid): (u32, u32)) -> rustix::io::Result<()> {
+    let ids = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    match chownat(directory, name, ids.0, ids.1, AtFlags::empty()) {
+        Err(Kernel::INVAL) => {
+            let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            let text = recorded::owner_text(uid.into(), gid.into());
+            // A tmpfs before Linux 6.6 takes no such attribute, and the file is root's.
+            let _ = fsetxattr(file, recorded::OWNER, text.as_bytes(), XattrFlags::empty());
+            Ok(())
+        }
+        given => given,
+    }
+}
+
 /// Turns the files of the run into mounts of single files.
 ///
 /// They live in one tmpfs. It must be attached for a moment, at /sys which is mounted later: before
@@ -255,9 +272,7 @@ fn materialise(root: &OwnedFd, items: &mut [Item]) -> Result<(), Failure> {
             What::Secret(secret) => {
                 let made = file(&files, &number.to_string(), secret.content.expose(), secret.mode);
                 let mount = made.or_fail("make", &item.target)?;
-                let (uid, gid) = (Uid::from_raw(secret.uid), Gid::from_raw(secret.gid));
-                let flags = AtFlags::EMPTY_PATH;
-                chownat(&mount, "", Some(uid), Some(gid), flags).or_fail("chown", &item.target)?;
+                give(&files, &number.to_string(), (secret.uid, secret.gid)).or_fail("chown", &item.target)?;
                 // Giving a file away takes setuid bits with it.
                 let mode = Mode::from_raw_mode(secret.mode);
                 chmodat(&files, number.to_string(), mode, AtFlags::empty()).or_fail("chmod", &item.target)?;

@@ -24,7 +24,7 @@ use crate::exec::plan::{self, Outcome, Plan};
 use crate::exec::rung::Rung;
 use crate::exec::sandbox::Confinement;
 use crate::exec::user::{self, Identity};
-use crate::exec::{Exit, Network, cgroup, hosts, sys};
+use crate::exec::{Exit, Mount, Network, Source, cgroup, hosts, sys};
 
 use super::chroot;
 use super::first::{self, First, Given};
@@ -87,6 +87,9 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     }
     let mut mounts = plan.process.mounts.clone();
     mounts.splice(0..0, hosts::mounts(&plan.process, &plan.resolver));
+    if plan.rung == Rung::SingleId {
+        mounts.extend(apt_without_users(&root));
+    }
     let mut planned = Planned::open(mounts, &plan.process.sandbox, plan.rung)?;
     enter(&root)?;
     if !plan.rung.is_in_user_namespace() {
@@ -104,6 +107,16 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     let removed = mountpoints.remove();
     let exit = result?;
     removed.map(|()| exit)
+}
+
+/// Tells apt, in an image that has it, not to become another user for its downloads: where there is one id it would
+/// notice that it does not.
+fn apt_without_users(root: &OwnedFd) -> Option<Mount> {
+    const FOLDER: &str = "/etc/apt/apt.conf.d";
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    openat2(root, FOLDER, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve).ok()?;
+    let content = b"APT::Sandbox::User \"root\";\n".to_vec();
+    Some(Mount { target: format!("{FOLDER}/zz-single-id"), source: Source::File { content, mode: 0o644 } })
 }
 
 /// Makes `root` the root, on top of which the host's lies from now on.

@@ -190,6 +190,12 @@ pub fn standing() -> &'static Standing {
     })
 }
 
+/// Whether RUN is refused. Root of the machine is only asked when it comes to it: something always works there.
+pub fn is_refused() -> bool {
+    let is_open = DECIDED.get().is_none_or(|decided| decided.standing.is_none());
+    !(is_open && trial::is_root_of_the_machine()) && standing().rung == Rung::None
+}
+
 /// Tries every rung and returns what was found, without taking any.
 pub fn survey(state: &Path) -> Vec<Found> {
     let found = |rung| Found { rung, verdict: trial::attempt(rung, state) };

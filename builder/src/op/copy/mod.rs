@@ -34,19 +34,17 @@ pub use select::{SelectError, Selected, select};
 
 use super::archive::ArchiveError;
 use crate::context;
+use crate::context::fingerprints::Fingerprints;
 use crate::context::ignore::ExcludeError;
 use crate::context::tree::{self, FileTree, TreeError};
 use crate::exec::Interrupt;
 use crate::solve::{Key, KeyHasher};
 
-/// What a thread must have to do to be worth starting.
-const ENTRIES_PER_THREAD: usize = 128;
-
 /// The entries of a layer that is still to be written.
 pub struct Planned {
     entries: Vec<Placed>,
     /// Of each entry's content, once the key was taken.
-    fingerprints: Vec<Option<Vec<u8>>>,
+    fingerprints: Fingerprints,
     trees: Vec<Option<Arc<dyn FileTree>>>,
 }
 
@@ -161,7 +159,7 @@ pub fn plan_directory(below: &dyn FileTree, path: &str, owner: Owner) -> Result<
 
 impl Planned {
     fn of(placer: Placer<'_>, trees: Vec<Option<Arc<dyn FileTree>>>) -> Result<Self, CopyError> {
-        Ok(Self { entries: placer.finish()?, fingerprints: Vec::new(), trees })
+        Ok(Self { entries: placer.finish()?, fingerprints: Fingerprints::default(), trees })
     }
 
     /// Whether the layer would hold nothing.
@@ -180,7 +178,7 @@ impl Planned {
         self.fingerprints = self.fingerprints(threads, interrupt)?;
         let mut hasher = KeyHasher::new("placed");
         hasher.field("epoch", epoch.to_le_bytes());
-        for (placed, fingerprint) in self.entries.iter().zip(&self.fingerprints) {
+        for (at, placed) in self.entries.iter().enumerate() {
             let Entry { path, kind, mode, uid, gid, mtime: _, xattrs } = &placed.entry;
             hasher.field("path", path).field("mode", mode.to_le_bytes());
             hasher.field("uid", uid.to_le_bytes()).field("gid", gid.to_le_bytes());
@@ -192,39 +190,25 @@ impl Planned {
             if let Content::Inline(text) = &placed.content {
                 hasher.field("inline", text);
             }
-            if let Some(fingerprint) = fingerprint {
-                hasher.field("content", fingerprint);
+            if let Content::File { .. } = &placed.content {
+                hasher.field("content", self.fingerprints.get(at));
             }
         }
         Ok(hasher.finish())
     }
 
-    /// Reads all files; small ones are all waiting, so that several threads share them, dealt like cards.
     fn fingerprints(
         &self,
         threads: NonZero<usize>,
         interrupt: &Interrupt,
-    ) -> Result<Vec<Option<Vec<u8>>>, CopyError> {
-        let fingerprint = |placed: &Placed| match &placed.content {
+    ) -> Result<Fingerprints, CopyError> {
+        Fingerprints::read(self.entries.len(), threads, |at| match &self.entries[at].content {
             Content::File { tree, path } => {
                 check(interrupt)?;
-                Ok(Some(self.tree(*tree).fingerprint(path)?))
+                Ok(self.tree(*tree).fingerprint(path)?)
             }
-            _ => Ok(None),
-        };
-        let workers = threads.get().min(self.entries.len().div_ceil(ENTRIES_PER_THREAD)).max(1);
-        let deal = |worker| self.entries.iter().skip(worker).step_by(workers).map(fingerprint).collect();
-        let hands = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..workers).map(|worker| scope.spawn(move || deal(worker))).collect();
-            let first: Result<Vec<_>, CopyError> = deal(0);
-            let others = others.into_iter().map(|other| match other.join() {
-                Ok(hand) => hand,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            [first].into_iter().chain(others).collect::<Result<Vec<_>, _>>()
-        })?;
-        let mut hands: Vec<_> = hands.into_iter().map(Vec::into_iter).collect();
-        Ok((0..self.entries.len()).filter_map(|at| hands[at % workers].next()).collect())
+            _ => Ok(Vec::new()),
+        })
     }
 
     /// Writes the entries.
@@ -234,15 +218,13 @@ impl Planned {
         dates: Dates,
         interrupt: &Interrupt,
     ) -> Result<(), CopyError> {
-        let mut wanted = vec![Vec::new(); self.trees.len()];
-        for placed in &self.entries {
-            if let Content::File { tree, path } = &placed.content {
-                wanted[*tree].push(path.clone());
-            }
-        }
-        let contents = self.trees.iter().zip(&wanted);
-        let contents =
-            contents.map(|(tree, wanted)| tree.as_ref().map(|tree| tree.contents(wanted)).transpose());
+        let contents = self.trees.iter().enumerate().map(|(number, tree)| {
+            let mut wanted = self.entries.iter().filter_map(|placed| match &placed.content {
+                Content::File { tree, path } if *tree == number => Some(&path[..]),
+                _ => None,
+            });
+            tree.as_ref().map(|tree| tree.contents(&mut wanted)).transpose()
+        });
         let mut contents = contents.collect::<Result<Vec<_>, _>>()?;
         for (at, placed) in self.entries.iter().enumerate() {
             check(interrupt)?;
@@ -253,7 +235,7 @@ impl Planned {
                 Content::Inline(text) => writer.append(&entry, &mut text.as_bytes()),
                 Content::File { tree, path } => {
                     let contents = contents[*tree].as_mut().expect("because only trees have files");
-                    let fingerprint = self.fingerprints.get(at).and_then(Option::as_deref);
+                    let fingerprint = Some(self.fingerprints.get(at)).filter(|known| !known.is_empty());
                     let mut content = contents.open(path, fingerprint)?;
                     match fingerprint.and_then(context::hash) {
                         Some(hash) => writer.append_hashed(&entry, &mut *content, hash),

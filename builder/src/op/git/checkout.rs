@@ -48,7 +48,7 @@ struct Wanted<'a> {
 impl Repositories {
     /// Puts a commit's files into an empty folder. After an error it holds anything.
     pub fn check_out(&self, git: &Git, resolved: &Resolved, into: &Path) -> Result<CheckedOut, GitError> {
-        let remote = Remote::read(&git.remote)?;
+        let remote = self.remote(&git.remote)?;
         let commit = resolved.commit.as_str();
         let wanted = Wanted { remote: &remote, commit, into, depth: 0, submodules: !git.without_submodules };
         let (mirror, submodules) = self.place(&wanted)?;

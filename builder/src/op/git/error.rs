@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::AddressError;
+use crate::lent::HeaderError;
 
 /// Why a repository cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,9 @@ pub enum GitError {
     /// The address or the reference cannot be used.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A secret that is for this repository cannot be used.
+    #[error(transparent)]
+    Authorization(#[from] HeaderError),
     /// Git is not there.
     #[error("git is not installed, which {remote} needs")]
     Missing {

@@ -35,6 +35,7 @@ use self::program::Program;
 use crate::context::Scratch;
 use crate::exec::Interrupt;
 use crate::fetch::shown;
+use crate::lent::Lent;
 use crate::plan::graph::Git;
 use crate::solve::{Key, KeyHasher};
 
@@ -44,10 +45,10 @@ pub struct Repositories {
     state: PathBuf,
     folder: PathBuf,
     interrupt: Interrupt,
+    lent: Lent,
 }
 
 /// A repository elsewhere, taken apart.
-#[derive(Debug)]
 struct Remote {
     /// As errors name it.
     shown: String,
@@ -60,7 +61,14 @@ struct Remote {
 impl Repositories {
     /// Keeps what is fetched below a state folder.
     pub fn new(state: &Path, interrupt: &Interrupt) -> Self {
-        Self { state: state.to_owned(), folder: state.join("git"), interrupt: interrupt.clone() }
+        let (folder, interrupt, lent) = (state.join("git"), interrupt.clone(), Lent::default());
+        Self { state: state.to_owned(), folder, interrupt, lent }
+    }
+
+    /// Takes credentials from secrets, where addresses have none, and ssh's keys from the usual agent.
+    #[must_use]
+    pub fn lending(self, lent: Lent) -> Self {
+        Self { lent, ..self }
     }
 
     /// Returns the commit that is meant.
@@ -69,7 +77,7 @@ impl Repositories {
     ///
     /// [`GitError::NoReference`] if there is none, [`GitError::Commit`] if it is not the promised one.
     pub fn resolve(&self, git: &Git) -> Result<Resolved, GitError> {
-        let remote = Remote::read(&git.remote)?;
+        let remote = self.remote(&git.remote)?;
         if let Some(commit) = &git.commit {
             address::check_commit(commit)?;
         }
@@ -89,11 +97,24 @@ impl Repositories {
         Scratch::new(&self.state).map_err(GitError::io("make a folder in", &self.state))
     }
 
+    /// Takes an address that the user or the Dockerfile names apart.
+    fn remote(&self, text: &str) -> Result<Remote, GitError> {
+        let mut remote = Remote::read(text)?;
+        if remote.authorization.is_none()
+            && let Some(origin) = origin(&remote.address)
+        {
+            let value = self.lent.secrets.of_repository(&remote.address)?;
+            remote.authorization = value.map(|value| (origin, value));
+        }
+        Ok(remote)
+    }
+
     fn program<'p>(&'p self, remote: &'p Remote) -> Program<'p> {
         let authorization = remote.authorization.as_ref();
         Program {
             remote: &remote.shown,
             authorization: authorization.map(|(origin, value)| (origin.as_str(), value.as_str())),
+            agent: self.lent.agents.usual(),
             interrupt: &self.interrupt,
         }
     }
@@ -133,6 +154,13 @@ fn without_credentials(text: &str) -> (String, Option<(String, String)>) {
     let pair = [decoded(user), b":".to_vec(), decoded(password)].concat();
     let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
     (format!("{scheme}://{host}{path}"), Some((format!("{scheme}://{host}/"), value)))
+}
+
+/// Returns the origin of a web address without credentials, as git's settings have it.
+fn origin(address: &str) -> Option<String> {
+    let (scheme @ ("http" | "https"), rest) = address.split_once("://")? else { return None };
+    let host = rest.split('/').next().filter(|host| !host.is_empty())?;
+    Some(format!("{scheme}://{host}/"))
 }
 
 /// Undoes percent signs; a broken one stands for itself.

@@ -85,6 +85,8 @@ pub(super) struct Program<'a> {
     pub(super) remote: &'a str,
     /// Value of `Authorization` for its origin.
     pub(super) authorization: Option<(&'a str, &'a str)>,
+    /// Where ssh finds keys, if not where it usually does.
+    pub(super) agent: Option<&'a Path>,
     pub(super) interrupt: &'a Interrupt,
 }
 
@@ -145,6 +147,7 @@ impl Program<'_> {
         for name in PASSED {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
+        command.envs(self.agent.map(|agent| ("SSH_AUTH_SOCK", agent)));
         command
             .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
             .env("GIT_ATTR_NOSYSTEM", "1")

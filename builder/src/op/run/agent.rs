@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
+use oxbox_layers::tree::recorded;
 use rustix::event::{PollFd, PollFlags, poll};
 
 /// The longest message of OpenSSH's own agent.
@@ -55,7 +56,7 @@ impl Forwarded {
     pub(super) fn start(agent: &Path, path: &Path, owner: Owner) -> io::Result<Self> {
         let listener = bind(path)?;
         if rustix::process::geteuid().is_root() || (owner.uid, owner.gid) != (0, 0) {
-            std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid))?;
+            recorded::give(path, owner.uid, owner.gid)?;
         }
         fs::set_permissions(path, Permissions::from_mode(owner.mode & 0o777))?;
         let (stopped, stop) = io::pipe()?;

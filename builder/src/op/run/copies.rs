@@ -19,8 +19,11 @@ use crate::solve::Key;
 pub struct Copies {
     state: PathBuf,
     /// By key of the files. Who needs one that is being made waits for it.
-    made: Mutex<HashMap<Key, Arc<Mutex<Option<Arc<Copied>>>>>>,
+    made: Mutex<HashMap<Key, Place>>,
 }
+
+/// Where a copy is, once it is made; who makes it has the lock.
+type Place = Arc<Mutex<Option<Arc<Copied>>>>;
 
 /// Files that were laid out.
 #[derive(Debug)]

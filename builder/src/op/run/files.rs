@@ -114,12 +114,12 @@ fn write(
 ) -> Result<(), FilesError> {
     let failed = |source| FilesError::Apply { folder: folder.to_owned(), source };
     let is_file = |found: &&Found| matches!(found.entry.kind, Kind::File { .. });
-    let files: Vec<Vec<u8>> = found.iter().filter(is_file).map(|found| found.source.clone()).collect();
-    let mut contents = tree.contents(&files)?;
+    let mut files = found.iter().filter(is_file).map(|found| &found.source[..]);
+    let mut contents = tree.contents(&mut files)?;
     let root = Root::open(folder).map_err(|error| failed(error.into()))?;
     let is_root = rustix::process::geteuid().is_root();
     let options = Options {
-        ownership: if is_root { Ownership::Keep } else { Ownership::Current },
+        ownership: if is_root { Ownership::KeepOrRecord } else { Ownership::Current },
         devices: Devices::BestEffort,
         whiteouts: Whiteouts::Apply,
         xattrs: Xattrs::CapabilityAndUser,
@@ -220,7 +220,7 @@ mod tests {
             }
             fn contents(
                 &self,
-                paths: &[Vec<u8>],
+                paths: &mut crate::context::Paths<'_>,
             ) -> Result<Box<dyn crate::context::FileContents + '_>, super::TreeError> {
                 self.0.contents(paths)
             }

@@ -72,7 +72,7 @@ pub(super) struct Prepared {
 /// What must stay as long as the command runs.
 #[expect(dead_code, reason = "it is there to be dropped")]
 enum Hold {
-    Root(Active),
+    Root(Box<Active>),
     Shared(Arc<Copied>),
     Own(Copied),
     Cache(Held),
@@ -213,7 +213,7 @@ impl Preparing<'_, '_> {
                 let layers = if let Material::Layers(layers) = material { layers } else { &none };
                 let active = stand_on(layers, self.room).map_err(|source| RunError::Snapshot { source })?;
                 let source = Source::Tree { root: active.root().clone(), path: path.to_owned(), access };
-                self.done._held.push(Hold::Root(active));
+                self.done._held.push(Hold::Root(Box::new(active)));
                 Ok(source)
             }
         }

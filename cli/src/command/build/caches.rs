@@ -12,7 +12,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use oxbox_builder::depot::{Failure, Giving, Mode, Pick, Recompress, Source};
+use oxbox_builder::depot::{Asking, Failure, Giving, Mode, Mounts, Pick, Recompress, Source};
 use oxbox_copy::location::{self, Location, StoreName};
 use oxbox_layers::compress::{Compression, CompressionError};
 use oxbox_layers::oci::{Digest, Reference};
@@ -27,7 +27,7 @@ const TAG: &str = "latest";
 
 /// One `--cache-from`: a list, since bare references may be one.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct CacheFrom(pub(super) Vec<Source>);
+pub(super) struct CacheFrom(pub(super) Vec<Asking>);
 
 /// One `--cache-to`.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,14 +76,15 @@ pub(super) enum CacheOptionError {
 
 /// The types that are known, and the keys of each, from and to.
 const KINDS: [(&str, &[&str], &[&str]); 3] = [
-    ("registry", &["ref"], &["ref"]),
-    ("local", &["src", "tag", "digest"], &["dest", "tag"]),
+    ("registry", &["ref", "mounts"], &["ref"]),
+    ("local", &["src", "tag", "digest", "mounts"], &["dest", "tag"]),
     ("inline", &[], &[]),
 ];
 
 /// Keys of everything that makes a manifest of its own.
-const APART: [&str; 7] = [
+const APART: [&str; 8] = [
     "mode",
+    "mounts",
     "compression",
     "compression-level",
     "force-compression",
@@ -107,17 +108,19 @@ impl FromStr for CacheFrom {
     fn from_str(text: &str) -> Result<Self, CacheOptionError> {
         let fields = fields(text)?;
         if fields.iter().all(|field| !field.contains('=')) {
-            let sources = fields.iter().map(|field| Ok(Source::Registry(reference(field)?)));
+            let asking = |source| Asking { source, mounts: Mounts::Left };
+            let sources = fields.iter().map(|field| Ok(asking(Source::Registry(reference(field)?))));
             return sources.collect::<Result<_, CacheOptionError>>().map(Self);
         }
         let spec = Spec::read(fields)?;
         let known = KINDS.iter().find(|(kind, ..)| *kind == spec.kind).map_or(&[][..], |(_, from, _)| from);
         spec.check(known, &[])?;
-        Ok(Self(vec![match spec.kind {
+        let source = match spec.kind {
             "registry" => Source::Registry(reference(spec.needed("ref")?)?),
             "local" => Source::Folder { path: PathBuf::from(spec.needed("src")?), pick: spec.pick()? },
             _ => return Err(CacheOptionError::InlineFrom),
-        }]))
+        };
+        Ok(Self(vec![Asking { source, mounts: spec.mounts()? }]))
     }
 }
 
@@ -193,6 +196,10 @@ impl Spec {
         Ok(self.value(key).map(|value| boolean(key, value)).transpose()?)
     }
 
+    fn mounts(&self) -> Result<Mounts, CacheOptionError> {
+        Ok(if self.flag("mounts")? == Some(true) { Mounts::Taken } else { Mounts::Left })
+    }
+
     fn pick(&self) -> Result<Pick, CacheOptionError> {
         match (self.value("digest"), self.value("tag")) {
             (Some(_), Some(_)) => {
@@ -232,6 +239,7 @@ impl Spec {
                 Some(true) => Recompress::All,
                 _ => Recompress::Plain,
             },
+            mounts: self.mounts()?,
             failure: match self.flag("ignore-error")? {
                 Some(true) => Failure::Warns,
                 _ => Failure::Fails,
@@ -250,7 +258,7 @@ fn reference(text: &str) -> Result<Reference, CacheOptionError> {
 
 #[cfg(test)]
 mod tests {
-    use oxbox_builder::depot::{Failure, Mode, Pick, Recompress, Source};
+    use oxbox_builder::depot::{Failure, Mode, Mounts, Pick, Recompress, Source};
     use oxbox_copy::location::Location;
     use oxbox_layers::compress::Compression;
 
@@ -258,7 +266,7 @@ mod tests {
 
     fn from(text: &str) -> Vec<String> {
         let CacheFrom(sources) = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-        sources.iter().map(Source::to_string).collect()
+        sources.iter().map(|asking| asking.source.to_string()).collect()
     }
 
     fn to(text: &str) -> (String, super::Giving) {
@@ -283,7 +291,7 @@ mod tests {
         let digest = format!("sha256:{}", "0".repeat(64));
         let CacheFrom(sources) = format!("type=local,src=a,digest={digest}").parse().unwrap();
         let expected = Pick::Digest(digest.parse().unwrap());
-        assert_eq!(sources, [Source::Folder { path: "a".into(), pick: expected }]);
+        assert_eq!(sources[0].source, Source::Folder { path: "a".into(), pick: expected });
         assert!(matches!(
             "type=local,dest=a".parse(),
             Ok(CacheTo::Apart { to: Location::Layout { .. }, .. })
@@ -294,8 +302,9 @@ mod tests {
     fn what_is_given_away_is_said_as_buildx_says_it() {
         let (_, giving) = to(
             "type=registry,ref=h.io/a,mode=max,compression=zstd,compression-level=5,force-compression=true,\
-             oci-mediatypes=true,image-manifest=true,ignore-error=true",
+             oci-mediatypes=true,image-manifest=true,ignore-error=true,mounts=true",
         );
+        assert_eq!(giving.mounts, Mounts::Taken);
         assert_eq!((giving.mode, giving.compression), (Mode::Max, Compression::Zstd { level: 5 }));
         assert_eq!((giving.recompress, giving.failure), (Recompress::All, Failure::Warns));
         assert_eq!("type=inline".parse::<CacheTo>().unwrap(), CacheTo::Inline);

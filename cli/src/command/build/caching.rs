@@ -27,14 +27,15 @@ pub(super) struct Caching {
     /// A cache elsewhere to ask for what is not known here: REF, or type=registry,ref=REF or type=local,src=DIR;
     /// may be repeated, the first that has a step counts
     ///
-    /// REF may be an image that was built with --cache-to type=inline.
+    /// REF may be an image that was built with --cache-to type=inline. With mounts=true, cache mounts of RUN that are
+    /// not here begin as what the cache has of them.
     #[arg(long, value_name = "CACHE")]
     cache_from: Vec<CacheFrom>,
     /// A cache elsewhere to be made of the build: REF, or type=registry,ref=REF, type=local,dest=DIR or type=inline
     /// (in the image itself); may be repeated
     ///
     /// With mode=min (the steps whose layers the image has) or max (all), compression=, compression-level=,
-    /// force-compression= and ignore-error=, as buildx has them.
+    /// force-compression= and ignore-error=, as buildx has them; and mounts=true, which sends what is in cache mounts.
     #[arg(long, value_name = "CACHE", conflicts_with = "verify")]
     cache_to: Vec<CacheTo>,
     /// Say at the end of each step why it was made; json prints it along with the result.

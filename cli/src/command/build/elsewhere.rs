@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use oxbox_builder::context::find::Reach;
 use oxbox_builder::context::{Accept, Bringer, Brought};
+use oxbox_builder::lent::Lent;
 use oxbox_builder::plan::graph::Git;
 use oxbox_builder::plan::remote::{self, Remote, RemoteError, Repository};
 use oxbox_builder::{Downloaded, FetchError, Given, Origin, UrlRequest, exec};
@@ -75,7 +76,7 @@ pub(crate) struct PlaceError {
 
 impl Named<'_> {
     /// Brings all that is elsewhere.
-    pub(super) fn gather(&self, root: &Root, registry: &Registry) -> anyhow::Result<AtHand> {
+    pub(super) fn gather(&self, root: &Root, registry: &Registry, lent: &Lent) -> anyhow::Result<AtHand> {
         let context = self.context()?;
         let file = self.file.map(Self::file).unwrap_or(Place::Here);
         if matches!((&context, &file), (Place::Input, Place::Input)) {
@@ -89,7 +90,7 @@ impl Named<'_> {
             time: None,
             brought: Vec::new(),
         };
-        let bring = Bring { root, registry, elsewhere: std::cell::OnceCell::new() };
+        let bring = Bring { root, registry, lent, elsewhere: std::cell::OnceCell::new() };
         // Before anything catches signals: a read from a terminal is not ended by any.
         if let Place::Input = file {
             let brought = bring.here(INPUT, &mut io::stdin().lock(), Accept::Dockerfile)?;
@@ -203,6 +204,7 @@ impl AtHand {
 struct Bring<'a> {
     root: &'a Root,
     registry: &'a Registry,
+    lent: &'a Lent,
     elsewhere: std::cell::OnceCell<Elsewhere>,
 }
 
@@ -252,7 +254,8 @@ impl Bring<'_> {
         let download = |request: &UrlRequest<'_>, _: &mut File| {
             Err(FetchError::NoDownloads { url: oxbox_builder::fetch::shown(request.url) })
         };
-        let bringer = Bringer { state: self.root.path(), download: &download, interrupt: &interrupt };
+        let (state, lent) = (self.root.path(), self.lent);
+        let bringer = Bringer { state, download: &download, interrupt: &interrupt, lent };
         Ok(bringer.stream(name, content, accept)?)
     }
 
@@ -265,8 +268,8 @@ impl Bring<'_> {
             }
         };
         let download = |request: &UrlRequest<'_>, into: &mut File| elsewhere.download(request, into);
-        let bringer =
-            Bringer { state: self.root.path(), download: &download, interrupt: &elsewhere.programs };
+        let (state, lent) = (self.root.path(), self.lent);
+        let bringer = Bringer { state, download: &download, interrupt: &elsewhere.programs, lent };
         match work(&bringer) {
             // Whatever it failed with, a signal is why.
             Err(_) if elsewhere.signals.has_happened() => Err(Interrupted.into()),

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use oxbox_builder::lent::Lent;
 use oxbox_builder::plan;
 use oxbox_builder::progress::Progress;
 use oxbox_builder::solve::Explanation;
@@ -185,14 +186,15 @@ pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     if !options.check && options.call.is_none() {
         options.sandbox.stand(root.path())?;
     }
-    let at_hand = options.inputs.places(plan.keeps_git_dir())?.gather(&root, &options.registry)?;
+    let agents = Agents::of(&options.sandbox.ssh)?;
+    let lent = Lent { secrets: secrets::read(&options.sandbox.secret)?, agents: agents.sockets.clone() };
+    let at_hand = options.inputs.places(plan.keeps_git_dir())?.gather(&root, &options.registry, &lent)?;
     plan.context_epoch = at_hand.time;
     if let Some(question) = options.question(&plan, &at_hand) {
         return question.answer(&root);
     }
-    let agents = Agents::of(&options.sandbox.ssh)?;
     let programs = exec::Interrupt::new();
-    let request = options.request(&root, plan, &wanted, (&at_hand, &agents, &programs))?;
+    let request = options.request(&root, plan, &wanted, (&at_hand, lent, &programs))?;
     let showing = options.shown.begin(settings, &request, &wanted.names())?;
     let explanation = Kept::default();
     let images = build(options, &request, &wanted, &root, (&showing.building, &explanation, &programs));
@@ -380,7 +382,7 @@ impl Build {
         root: &Root,
         options: plan::Options,
         wanted: &Wanted,
-        (at_hand, agents, programs): (&AtHand, &Agents, &exec::Interrupt),
+        (at_hand, lent, programs): (&AtHand, Lent, &exec::Interrupt),
     ) -> anyhow::Result<Request> {
         Ok(Request {
             forms: wanted.forms.clone(),
@@ -395,8 +397,8 @@ impl Build {
             options,
             names: wanted.stored(),
             surroundings: self.sandbox.surroundings(programs)?,
-            secrets: secrets::read(&self.sandbox.secret)?,
-            agents: agents.sockets.clone(),
+            secrets: lent.secrets,
+            agents: lent.agents,
             times: self.outputs.times(),
             reuse: self.caching.reuse(),
             caches: self.caching.caches(wanted.unopened()),

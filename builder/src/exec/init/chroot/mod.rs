@@ -17,6 +17,7 @@
 
 mod devices;
 mod leftovers;
+mod mounts;
 mod placed;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,8 +33,7 @@ use rustix::process::{
 
 use crate::exec::failure::{Failure, OrFail};
 use crate::exec::plan::Plan;
-use crate::exec::rung::Rung;
-use crate::exec::{Exit, Mount, Network, Root, Source, cgroup, hosts, sys};
+use crate::exec::{Exit, Mount, Network, Root, cgroup, hosts, sys};
 
 use super::first::{self, Given};
 use super::mountpoint::Mountpoints;
@@ -66,10 +66,13 @@ pub(super) fn carry_out(mut plan: Plan, socket: &UnixStream) -> Result<Exit, Fai
     let given = Given { identity: outer::identify(&root, &process.user)?, process, rung, descriptors };
 
     let mut mountpoints = Mountpoints::new(root.as_fd());
+    // The root is beneath the state folder: state/roots/<claim>/fs.
+    let state = path.ancestors().nth(3).unwrap_or(&path);
+    let _taken = mounts::take(&mounts, state)?;
     let mut placed = Placed::new(&root, &path)?;
     let result = mountpoints
         .working_directory(&given.process.cwd, &given.identity)
-        .and_then(|()| furnish(&mut placed, &mut mountpoints, mounts))
+        .and_then(|()| furnish(&mut placed, &mut mountpoints, &mounts, state))
         .and_then(|devices| watch(&given, &root, devices, socket));
     // Also after a failure: the caller may want to look at what is there.
     let removed = placed.remove().and_then(|()| mountpoints.remove());
@@ -93,23 +96,15 @@ fn outlive(parent: i32) -> Result<(), Failure> {
 fn furnish(
     placed: &mut Placed<'_>,
     mountpoints: &mut Mountpoints<'_>,
-    mounts: Vec<Mount>,
+    mounts: &[Mount],
+    state: &Path,
 ) -> Result<Devices, Failure> {
     for target in ["/proc", "/sys"] {
         placed.directory(mountpoints, target, 0o555)?;
     }
     let dev = placed.directory(mountpoints, "/dev", 0o755)?;
     let devices = Devices::make(&dev)?;
-    for mount in mounts {
-        match mount.source {
-            Source::File { content, mode } => placed.file(mountpoints, &mount.target, &content, mode)?,
-            Source::Tmpfs { .. } => drop(placed.directory(mountpoints, &mount.target, 0o755)?),
-            Source::Bind { .. } | Source::Tree { .. } | Source::Secret(_) => {
-                let what = format!("mount at {}", mount.target);
-                return Err(Failure::Unable { what, rung: Rung::Chroot });
-            }
-        }
-    }
+    mounts.iter().try_for_each(|mount| mounts::place(mount, placed, mountpoints, state))?;
     Ok(devices)
 }
 

@@ -14,7 +14,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, utimensat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, utimensat};
 use rustix::io::Errno as Kernel;
 use tempfile::TempDir;
 
@@ -34,6 +34,8 @@ pub(super) struct Placed<'root> {
 struct Item {
     parent: OwnedFd,
     name: OsString,
+    /// Where what was placed came from, and goes again.
+    back: Option<PathBuf>,
 }
 
 impl<'root> Placed<'root> {
@@ -67,13 +69,39 @@ impl<'root> Placed<'root> {
         target: &str,
         content: &[u8],
         mode: u32,
-    ) -> Result<(), Failure> {
+    ) -> Result<File, Failure> {
         let file = self.swap(mountpoints, target, Kind::File, |parent, name| {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             let file = openat(parent, name, flags, Mode::from_raw_mode(mode))?;
             rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map(|()| file)
         })?;
-        File::from(file).write_all(content).or_fail("write", target)
+        let mut file = File::from(file);
+        file.write_all(content).or_fail("write", target).map(|()| file)
+    }
+
+    /// Moves a file or directory to a place, and afterwards `back`; without, it goes.
+    pub(super) fn moved(
+        &mut self,
+        mountpoints: &mut Mountpoints<'_>,
+        target: &str,
+        (from, kind): (&Path, Kind),
+        back: Option<PathBuf>,
+    ) -> Result<(), Failure> {
+        self.swap(mountpoints, target, kind, |parent, name| {
+            renameat(CWD, from, parent, name)?;
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(parent, name, flags, Mode::empty())
+        })?;
+        if let Some(item) = self.items.last_mut() {
+            item.back = back;
+        }
+        Ok(())
+    }
+
+    /// Returns a folder of its own, which goes with this.
+    pub(super) fn room(&self) -> Result<PathBuf, Failure> {
+        let room = tempfile::Builder::new().prefix("room-").tempdir_in(self.aside.path());
+        Ok(room.or_fail("make a folder in", self.aside.path())?.keep())
     }
 
     /// Moves what stands at a place aside, and has something else made there.
@@ -94,7 +122,7 @@ impl<'root> Placed<'root> {
         renameat(&parent, &name, &self.aside_fd, self.items.len().to_string())
             .or_fail("move aside", target)?;
         let made = make(&parent, &name);
-        self.items.push(Item { parent, name });
+        self.items.push(Item { parent, name, back: None });
         let item = &self.items[self.items.len() - 1];
         utimensat(&item.parent, ".", &times, AtFlags::empty())
             .or_fail("restore the times of the parent of", target)?;
@@ -103,8 +131,15 @@ impl<'root> Placed<'root> {
 
     /// Takes away what was placed, and puts back what was there. No program may be running any more.
     pub(super) fn remove(&mut self) -> Result<(), Failure> {
-        while let Some(Item { parent, name }) = self.items.pop() {
+        while let Some(Item { parent, name, back }) = self.items.pop() {
             let times = mountpoint::times(&parent).or_fail("stat the parent of", &name)?;
+            if let Some(back) = back {
+                match renameat(&parent, &name, CWD, &back) {
+                    // The program removed it.
+                    Ok(()) | Err(Kernel::NOENT) => {}
+                    Err(error) => return Err(error).or_fail("move back", &back),
+                }
+            }
             remove(&parent, &name).or_fail("remove", &name)?;
             match renameat(&self.aside_fd, self.items.len().to_string(), &parent, &name) {
                 Ok(()) => {}

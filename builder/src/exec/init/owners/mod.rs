@@ -39,8 +39,13 @@ pub(super) struct Owners {
 
 /// Has the calls of this process and its children answered by whoever is at the other end of a socket.
 pub(super) fn hand_over(socket: &UnixStream) -> Result<(), Failure> {
-    let listener =
-        sys::listen_seccomp(&seccomp::watching(call::WATCHED)).or_fail("watch", "calls about owners")?;
+    let listener = match sys::listen_seccomp(&seccomp::watching(call::WATCHED)).map_err(Errno::from) {
+        Ok(listener) => listener,
+        // Who made the container listens already, and there can be one only; or the kernel is older than 5.0. Then
+        // nobody answers, and files cannot be given away.
+        Err(Errno(libc::EBUSY | libc::EINVAL)) => return Ok(()),
+        Err(error) => return Err(error).or_fail("watch", "calls about owners"),
+    };
     let descriptors = [listener.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);

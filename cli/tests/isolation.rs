@@ -1,0 +1,158 @@
+//! How programs of RUN are kept apart: what is told of it, what is asked for, and what is refused.
+
+mod support;
+
+use std::path::Path;
+
+use support::user::{self, Ids};
+use support::{Oxbox, Ran};
+
+/// A place with an image, whose builder is a user.
+fn of_user(ids: Ids) -> Oxbox {
+    let oxbox = Oxbox::new();
+    oxbox.busybox();
+    oxbox.dockerfile(
+        "FROM localhost/busybox\nRUN echo made > /made && busybox chown 5:6 /made\nRUN test -e /made && busybox rm /made\n",
+    );
+    for folder in [oxbox.root(), oxbox.path("context")] {
+        give(&folder);
+    }
+    user::settle(&oxbox, ids);
+    oxbox
+}
+
+/// Gives a folder and all in it to the user.
+fn give(folder: &Path) {
+    let status =
+        std::process::Command::new("chown").arg("-R").arg(user::USER.to_string()).arg(folder).status();
+    assert!(status.unwrap().success());
+}
+
+fn as_user(oxbox: &Oxbox, arguments: &[&str]) -> Ran {
+    user::start(oxbox, &oxbox.command(arguments)).output().unwrap().into()
+}
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("SKIPPED: only root can become another user");
+    }
+    is_root
+}
+
+#[test]
+fn info_says_of_each_rung_whether_it_holds_and_how_to_mend_it() {
+    if !is_root() {
+        return;
+    }
+    let oxbox = of_user(Ids::One);
+    let told = as_user(&oxbox, &["info", "--json"]).stdout;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let isolation = &told["machine"]["isolation"];
+    assert_eq!(isolation["taken"], "single-id");
+    let rungs: Vec<_> = isolation["rungs"].as_array().unwrap().iter().collect();
+    let names: Vec<_> = rungs.iter().map(|rung| rung["rung"].as_str().unwrap()).collect();
+    assert_eq!(names, ["root", "rootless", "single-id", "chroot"]);
+    assert_eq!(rungs[0]["obstacle"], "this is not root");
+    assert_eq!(rungs[1]["obstacle"], "/etc/subuid has no ids for user rungs");
+    assert!(rungs[1]["hint"].as_str().unwrap().contains("usermod --add-subuids"));
+    assert_eq!(rungs[2]["works"], true);
+    let text = as_user(&oxbox, &["info"]).stdout;
+    assert!(text.contains("RUN works:         yes, isolated by single-id"), "{text}");
+    assert!(
+        text.contains("rootless   no: /etc/subuid has no ids for user rungs (as root: usermod"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_rung_that_does_not_hold_cannot_be_forced() {
+    if !is_root() {
+        return;
+    }
+    let oxbox = of_user(Ids::One);
+    for (rung, reason, hint) in [
+        ("root", "this is not root", "run it as root"),
+        ("oci", "this is not root", "run it as root"),
+        ("rootless", "/etc/subuid has no ids for user rungs", "usermod --add-subuids"),
+        ("chroot", "CAP_SYS_CHROOT", "run as root of a container"),
+    ] {
+        let ran = as_user(&oxbox, &["build", "--isolation", rung, "context"]);
+        ran.fails(1, &["does not work here", reason, "hint: ", hint]);
+    }
+}
+
+#[test]
+fn a_user_without_newuidmap_or_ids_builds_all_the_same() {
+    if !is_root() {
+        return;
+    }
+    for ids in [Ids::One, Ids::Many] {
+        let oxbox = of_user(ids);
+        let ran = as_user(&oxbox, &["build", "context"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_a_user_built_with_mapped_ids_is_removed_again() {
+    if !is_root() {
+        return;
+    }
+    let oxbox = of_user(Ids::Many);
+    let ran = as_user(&oxbox, &["build", "--iidfile", "id", "context"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let counted = as_user(&oxbox, &["du", "--json"]).stdout;
+    let counted: serde_json::Value = serde_json::from_str(&counted).unwrap();
+    assert!(!counted["snapshots"].as_array().unwrap().is_empty(), "{counted:#}");
+    let ran = as_user(&oxbox, &["prune", "--all"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let folders = std::fs::read_dir(oxbox.root().join("snapshots")).unwrap();
+    let marked =
+        folders.map(|entry| entry.unwrap().path()).find(|path| path.join("active").is_dir()).unwrap();
+    let left: Vec<_> = std::fs::read_dir(marked).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["active"]);
+}
+
+#[test]
+fn no_isolation_builds_all_but_run() {
+    let oxbox = Oxbox::new();
+    oxbox.busybox();
+    oxbox.dockerfile("FROM localhost/busybox\nCOPY motd /\nRUN true\n");
+    let ran = oxbox.run(["build", "--isolation", "none", "context"]);
+    ran.fails(1, &["Dockerfile:3: RUN cannot work here: isolation none was asked for", "--isolation auto"]);
+    assert!(!ran.stderr.contains("COPY motd"), "something was made: {}", ran.stderr);
+    oxbox.dockerfile("FROM localhost/busybox\nCOPY motd /\n");
+    oxbox.ok(["build", "--isolation", "none", "context"]);
+}
+
+#[test]
+fn the_environment_says_which_isolation_too() {
+    let oxbox = Oxbox::new();
+    oxbox.busybox();
+    oxbox.dockerfile("FROM localhost/busybox\nRUN true\n");
+    let mut command = oxbox.command(["build", "context"]);
+    Ran::from(command.env("OXBOX_ISOLATION", "none").output().unwrap())
+        .fails(1, &["isolation none was asked for"]);
+    let ran = oxbox.run(["build", "--isolation", "docker", "context"]);
+    ran.fails(2, &["\"docker\" is no isolation"]);
+}
+
+#[test]
+fn every_rung_that_root_may_force_builds_the_same() {
+    if !is_root() {
+        return;
+    }
+    let image = |rung: &str| {
+        let oxbox = Oxbox::new();
+        oxbox.busybox();
+        oxbox.dockerfile(
+            "FROM localhost/busybox\nCOPY --chown=7:8 motd /\nRUN echo made > /made && busybox chown 5:6 /made /motd\nRUN busybox rm /made\n",
+        );
+        oxbox.ok(["build", "--isolation", rung, "context"])
+    };
+    let expected = image("root");
+    for rung in ["rootless", "single-id", "chroot"] {
+        assert_eq!(image(rung), expected, "{rung}");
+    }
+}

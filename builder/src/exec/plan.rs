@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! builder → init    u32 length, little endian │ Plan as JSON │ then any number of single bytes: a signal each
-//! init → builder    Outcome as JSON │ end
+//! init → builder    perhaps TERMINAL with a descriptor of it │ Outcome as JSON │ end
 //! ```
 //!
 //! The end of the builder's half means that it is gone: the sandbox goes too.
@@ -19,6 +19,9 @@ use super::{Exit, Failure, Process};
 
 /// The name under which the init is started. No program of an image sees it.
 pub(super) const INIT_NAME: &str = "oxbox-init";
+
+/// What comes with a descriptor of the program's terminal, before the outcome.
+pub(super) const TERMINAL: u8 = b'T';
 
 /// More than any plan: arguments and environment are bounded by the kernel's own 2 MiB, files by
 /// 1 MiB each, layers by some hundreds.
@@ -38,6 +41,8 @@ pub(super) struct Plan {
     pub(super) descriptors: Option<u64>,
     /// What may connect a private network.
     pub(super) connectors: Vec<Connector>,
+    /// Whether the program is to have huge pages, which the builder refused for itself.
+    pub(super) huge_pages: bool,
 }
 
 /// How it went.

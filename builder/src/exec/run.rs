@@ -13,7 +13,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use super::network::Connector;
 use super::output::Lines;
 use super::plan::{self, INIT_NAME, Outcome, Plan};
-use super::{Exit, Failure, Interrupt, Network, Process, Stream, descriptors, hosts, rung, sys};
+use super::{Exit, Failure, Interrupt, Network, Process, Stream, descriptors, hosts, memory, rung, sys};
 
 /// What a pipe holds by default: one read empties it.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -83,11 +83,29 @@ pub fn run(
     line: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Exit, ExecError> {
     let control = |verb| move |source| ExecError::Control { verb, source };
+    let (mut child, socket, sent) = begin(process, interrupt)?;
+    let registered = socket.try_clone().map_err(control("keep a handle of"));
+    // Not before the plan is through: a signal is a byte on the same socket.
+    let registration = registered.map(|socket| interrupt.register(socket));
+    let outcome = match registration {
+        Ok(Some(_registration)) => listen(&mut child, &socket, line).map_err(control("listen to")),
+        Ok(None) => Err(ExecError::Interrupted),
+        Err(error) => Err(error),
+    };
+    end(child, outcome, sent)
+}
+
+/// Starts an init and tells it what to do; also returns whether it heard that.
+pub(super) fn begin(
+    process: &Process,
+    interrupt: &Interrupt,
+) -> Result<(Child, UnixStream, io::Result<()>), ExecError> {
+    let control = |verb| move |source| ExecError::Control { verb, source };
     if interrupt.is_sent() {
         return Err(ExecError::Interrupted);
     }
     let (socket, theirs) = UnixStream::pair().map_err(control("make a socket for"))?;
-    let mut child = start(theirs)?;
+    let child = start(theirs)?;
     let plan = Plan {
         parent: rustix::process::getpid().as_raw_nonzero().get(),
         resolver: hosts::resolver(),
@@ -98,17 +116,20 @@ pub fn run(
             Network::Private => Connector::find().unwrap_or_default(),
             Network::Host | Network::None => Vec::new(),
         },
+        huge_pages: memory::for_programs(),
     };
     // An init that failed early closes its end; its outcome says why, so that comes first.
     let sent = plan::send(&plan, &socket);
-    let registered = socket.try_clone().map_err(control("keep a handle of"));
-    // Not before the plan is through: a signal is a byte on the same socket.
-    let registration = registered.map(|socket| interrupt.register(socket));
-    let outcome = match registration {
-        Ok(Some(_registration)) => listen(&mut child, &socket, line).map_err(control("listen to")),
-        Ok(None) => Err(ExecError::Interrupted),
-        Err(error) => Err(error),
-    };
+    Ok((child, socket, sent))
+}
+
+/// Waits for an init that has said all, and returns how its program ended.
+pub(super) fn end(
+    mut child: Child,
+    outcome: Result<Vec<u8>, ExecError>,
+    sent: io::Result<()>,
+) -> Result<Exit, ExecError> {
+    let control = |verb| move |source| ExecError::Control { verb, source };
     if outcome.is_err() {
         // With the init all that it started ends. If it is gone already, so much the better.
         let _ = child.kill();

@@ -23,7 +23,7 @@ use crate::exec::{Exit, Network, Process, cgroup, sys};
 
 use super::mounts::Planned;
 use super::owners::Owners;
-use super::{outer, program};
+use super::{outer, program, terminal};
 
 /// What process 1 is given.
 pub(super) struct First<'a> {
@@ -62,7 +62,7 @@ pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
         outer::leave_host(&root)?;
     }
     let children = sys::watch_children().or_fail("watch", "children")?;
-    let (program, owners) = start(&first.given, || Ok(()))?;
+    let (program, owners) = start(&first.given, || terminal::give(&first.given.process, first.socket))?;
     attend(program, first.socket, &children, owners.as_ref())
 }
 

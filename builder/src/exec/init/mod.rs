@@ -21,6 +21,7 @@ mod owners;
 mod program;
 mod root;
 mod seccomp;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -33,13 +33,8 @@ pub(super) fn become_it(given: &Given, owners: &UnixStream) -> Failure {
 fn give_up(given: &Given, owners: &UnixStream) -> Result<(), Failure> {
     let Given { process, identity, descriptors, .. } = given;
     let sandbox = &process.sandbox;
-    // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
-    setsid().or_fail("start", "a session")?;
-    // In a changed root it was replaced by the container's, which is a device for sure.
-    if given.rung != Rung::Chroot {
-        let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        rustix::stdio::dup2_stdin(&null.or_fail("open", "/dev/null")?)
-            .or_fail("replace", "standard input")?;
+    if sandbox.terminal.is_none() {
+        leave_streams(given.rung)?;
     }
     sys::drop_descriptors(3, sys::Inherited::CloseOnExec).or_fail("close", "descriptors")?;
     sys::reset_signals();
@@ -64,6 +59,19 @@ fn give_up(given: &Given, owners: &UnixStream) -> Result<(), Failure> {
     capabilities::keep(sandbox.capabilities, given.rung)?;
     // For any other user than root this also clears what is left.
     set_thread_res_uid(uid, uid, uid).or_fail("set", "the user")
+}
+
+/// Leaves what the builder's own streams would give it, but for what the program writes.
+fn leave_streams(rung: Rung) -> Result<(), Failure> {
+    // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
+    setsid().or_fail("start", "a session")?;
+    // In a changed root it was replaced by the container's, which is a device for sure.
+    if rung != Rung::Chroot {
+        let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        rustix::stdio::dup2_stdin(&null.or_fail("open", "/dev/null")?)
+            .or_fail("replace", "standard input")?;
+    }
+    Ok(())
 }
 
 /// Keeps the program from calls that no program needs.

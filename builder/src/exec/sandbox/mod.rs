@@ -18,6 +18,7 @@ pub mod ulimit;
 
 use std::path::PathBuf;
 
+use rustix::termios::Winsize;
 use serde::{Deserialize, Serialize};
 
 pub use capability::Capabilities;
@@ -48,8 +49,31 @@ pub struct Sandbox {
     pub resolver: Resolver,
     /// Limits of all processes together: whoever runs it makes control groups for them.
     pub resources: Resources,
+    /// A terminal in the place of streams, and its size: for [`interact`](super::interact()).
+    pub terminal: Option<TerminalSize>,
     /// The entrances (`cgroup.procs`) of control groups to be in.
     pub groups: Vec<PathBuf>,
+}
+
+/// How large a terminal is, in cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Cells of a line.
+    pub columns: u16,
+}
+
+impl From<Winsize> for TerminalSize {
+    fn from(size: Winsize) -> Self {
+        Self { rows: size.ws_row, columns: size.ws_col }
+    }
+}
+
+impl From<TerminalSize> for Winsize {
+    fn from(size: TerminalSize) -> Self {
+        Self { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
+    }
 }
 
 /// Which system calls are refused.

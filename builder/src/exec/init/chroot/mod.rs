@@ -37,7 +37,7 @@ use crate::exec::{Exit, Mount, Network, Root, cgroup, hosts, sys};
 
 use super::first::{self, Given};
 use super::mountpoint::Mountpoints;
-use super::outer;
+use super::{outer, terminal};
 use devices::Devices;
 use placed::Placed;
 
@@ -115,6 +115,7 @@ fn watch(given: &Given, root: &OwnedFd, devices: Devices, socket: &UnixStream) -
         .or_fail("open", "/dev/null")?;
     let program = first::start(given, || {
         rustix::stdio::dup2_stdin(&null).or_fail("replace", "standard input")?;
+        terminal::give(&given.process, socket)?;
         fchdir(root).or_fail("enter", "the root")?;
         chroot(".").or_fail("change the root to", Path::new("."))?;
         chdir("/").or_fail("enter", "the root")

@@ -9,14 +9,16 @@ mod security;
 mod volumes;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use oxbox_builder::exec;
 use oxbox_builder::exec::rung::{self, Isolation};
-use oxbox_builder::op::run::Surroundings;
+use oxbox_builder::op::run::{OnFailure, Surroundings};
 use oxbox_builder::plan::{Entitlement, graph};
 
+use super::failure::{OnError, Shell};
 use super::secrets::{self, Given};
 use hosts::Hosts;
 use limits::Limits;
@@ -44,6 +46,12 @@ pub(super) struct Sandbox {
     /// An SSH agent that RUN may mount: default, NAME=SOCKET or NAME=KEY,…
     #[arg(long, value_name = "NAME[=SOCKET|KEY,…]")]
     pub(super) ssh: Vec<String>,
+    /// What happens where a RUN failed: fail, or shell for a shell in its place, with its files, mounts and variables.
+    #[arg(long, value_enum, default_value_t = OnError::Fail)]
+    on_error: OnError,
+    /// What buildx calls --on-error=shell.
+    #[arg(long, hide = true, value_parser = ["on-error"], conflicts_with = "on_error")]
+    invoke: Option<String>,
     #[command(flatten)]
     hosts: Hosts,
     #[command(flatten)]
@@ -102,7 +110,7 @@ impl Sandbox {
     }
 
     /// Returns what is given to every RUN besides.
-    pub(super) fn surroundings(&self) -> anyhow::Result<Surroundings> {
+    pub(super) fn surroundings(&self, programs: &exec::Interrupt) -> anyhow::Result<Surroundings> {
         self.limits.check()?;
         let sandbox = exec::Sandbox {
             resolver: self.hosts.resolver(),
@@ -110,6 +118,11 @@ impl Sandbox {
             ..self.security.sandbox()?
         };
         let mounts = self.volume.iter().chain(&self.mount).map(Volume::mount);
-        Ok(Surroundings { sandbox, mounts: mounts.collect::<Result<_, _>>()?, ..Surroundings::default() })
+        let mounts = mounts.collect::<Result<_, _>>()?;
+        let on_failure: Option<Arc<dyn OnFailure>> = match self.on_error {
+            OnError::Fail if self.invoke.is_none() => None,
+            _ => Some(Arc::new(Shell::new(programs.clone())?)),
+        };
+        Ok(Surroundings { sandbox, mounts, on_failure, ..Surroundings::default() })
     }
 }

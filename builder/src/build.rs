@@ -16,6 +16,7 @@ use crate::definition::{Definition, Origin};
 use crate::depot::{self, Caches, Stocks};
 use crate::dockerfile::SourceFile;
 use crate::exec::Interrupt;
+use crate::exec::network::NoConnector;
 use crate::exec::rung::{self, Standing};
 use crate::export::files::{self, Files, Filesystem};
 use crate::export::form::Form;
@@ -26,8 +27,8 @@ use crate::lent::{Agents, Lent, Secrets};
 use crate::lint::{self, Checked, Rule};
 use crate::mounts::{Mounts, MountsError};
 use crate::op::git::Repositories;
-use crate::op::run::Copies;
-use crate::plan::graph::{Op, Security};
+use crate::op::run::{self, Copies, Surroundings};
+use crate::plan::graph::Op;
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
 use crate::snapshot::{ByRung, SnapshotError, Snapshotter as _};
@@ -73,6 +74,8 @@ pub struct Request {
     pub agents: Agents,
     /// What becomes of times.
     pub times: Times,
+    /// What is given to every RUN.
+    pub surroundings: Surroundings,
     /// Whether the cache answers.
     pub reuse: Reuse,
     /// Caches elsewhere.
@@ -133,6 +136,8 @@ pub enum BuildError {
     Indexes(#[from] IndexesError),
     #[error(transparent)]
     Locks(#[from] LockError),
+    #[error(transparent)]
+    Network(#[from] NoConnector),
     #[error("the build was interrupted")]
     Interrupted,
     /// Nothing runs programs here, and there is a RUN; nothing was made.
@@ -140,9 +145,6 @@ pub enum BuildError {
     NoIsolation { file: String, line: usize, standing: Standing },
     #[error(transparent)]
     Mounts(#[from] MountsError),
-    /// A RUN asks for what nothing here does; nothing was made.
-    #[error("{file}:{line}: RUN {flag} cannot be run yet")]
-    NotYet { file: String, line: usize, flag: &'static str },
     #[error(transparent)]
     Snapshots(#[from] SnapshotError),
     /// A step failed; `title` is how progress calls it.
@@ -188,6 +190,7 @@ pub fn build(
     let (epoch, created) = request.times.of(&plan, jiff::Timestamp::now().as_second());
     let listeners = (&**fetch, progress);
     let mut workshop = workshop(request, store, (definition.ignore, epoch), listeners, interrupt)?;
+    workshop.surroundings = run::prepare(&workshop.surroundings, &plan.graph, &request.state, progress)?;
     workshop.stood_on = stood_on(&plan.graph);
     let targets = plan.results.iter().map(|result| result.vertex).collect();
     let asked = Asked { graph: &plan.graph, targets, fresh, places, jobs: request.jobs };
@@ -238,20 +241,16 @@ fn write(
     request.forms.iter().map(|form| export(workshop, plan, answered, created, form)).collect()
 }
 
-/// Refuses what is planned but cannot be run, before anything is made.
+/// Refuses RUN where nothing runs programs, before anything is made.
 fn check_runs(graph: &Graph, file: &Path) -> Result<(), BuildError> {
-    for vertex in &graph.vertices {
-        let flag = match &vertex.op {
-            Op::Run(_) if rung::is_refused() => {
-                let (file, standing) = (file.display().to_string(), rung::standing().clone());
-                return Err(BuildError::NoIsolation { file, line: vertex.line, standing });
-            }
-            Op::Run(run) if run.security == Security::Insecure => "--security=insecure",
-            _ => continue,
-        };
-        return Err(BuildError::NotYet { file: file.display().to_string(), line: vertex.line, flag });
+    let mut runs = graph.vertices.iter().filter(|vertex| matches!(vertex.op, Op::Run(_)));
+    match runs.next() {
+        Some(vertex) if rung::is_refused() => {
+            let (file, standing) = (file.display().to_string(), rung::standing().clone());
+            Err(BuildError::NoIsolation { file, line: vertex.line, standing })
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Plans the Dockerfile, and checks it while its base images are at hand.
@@ -396,6 +395,7 @@ fn workshop<'a>(
         locks: Locks::open(&state.join("locks/steps"))?,
         now: jiff::Timestamp::now().as_second(),
         interrupt: interrupt.clone(),
+        surroundings: request.surroundings.clone(),
         progress,
     })
 }

@@ -18,6 +18,12 @@ use crate::progress::spoken;
 /// The process has one terminal, and so one picture on it.
 static PAINTED: Mutex<Vec<Line>> = Mutex::new(Vec::new());
 
+/// What waits to be said while somebody else has the terminal. Taken after `PAINTED` only.
+static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+
+/// Of what waits: some thousand lines.
+const MAX_WAITING_BYTES: usize = 1 << 20;
+
 /// What a terminal that does not tell its size has.
 const USUAL: Size = Size { columns: 80, rows: 24 };
 
@@ -69,9 +75,40 @@ pub(crate) fn wants_colours() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Keeps the terminal for somebody else: nothing is painted, and what is said waits.
+pub(crate) fn hold() -> Held {
+    let mut painted = painted();
+    let _ = stderr().lock().write_all((back_over(&painted, size().columns) + "\x1b[J").as_bytes());
+    painted.clear();
+    *held() = Some(Vec::new());
+    Held
+}
+
+/// The terminal is kept until this is dropped; then what was said meanwhile is written.
+#[derive(Debug)]
+pub(crate) struct Held;
+
+impl Held {
+    /// Writes a line at once.
+    pub(crate) fn say(&self, line: &str) {
+        let _ = stderr().lock().write_all(format!("{line}\n").as_bytes());
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _painted = painted();
+        let waiting = held().take().unwrap_or_default();
+        let _ = stderr().lock().write_all(&waiting);
+    }
+}
+
 /// Puts a picture in place of the one that is there.
 pub(crate) fn paint(lines: Vec<Line>) {
     let mut painted = painted();
+    if held().is_some() {
+        return;
+    }
     let mut text = back_over(&painted, size().columns);
     text.extend(lines.iter().flat_map(|line| [drawn(line), "\x1b[K\n".to_owned()]));
     text.push_str("\x1b[J");
@@ -97,6 +134,12 @@ pub(crate) struct Lines;
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let painted = painted();
+        if let Some(waiting) = &mut *held() {
+            // What is said beyond it is lost: the record has it.
+            let room = MAX_WAITING_BYTES.saturating_sub(waiting.len());
+            waiting.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            return Ok(bytes.len());
+        }
         if painted.is_empty() {
             stderr().lock().write_all(bytes)?;
             return Ok(bytes.len());
@@ -117,6 +160,10 @@ impl Write for Lines {
 
 fn painted() -> MutexGuard<'static, Vec<Line>> {
     PAINTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn held() -> MutexGuard<'static, Option<Vec<u8>>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Moves to the beginning of the picture. A terminal that became narrower has broken its lines.

@@ -96,6 +96,32 @@ pub enum Failure {
         /// This machine's architecture.
         machine: String,
     },
+    /// A limit is beyond what oxbox itself may have.
+    #[error("cannot set --ulimit {limit}")]
+    Ulimit {
+        /// The limit, as `name=soft:hard`.
+        limit: String,
+        /// The kernel's answer.
+        #[source]
+        errno: Errno,
+    },
+    /// A device of the host that the sandbox was to have is none, or not there.
+    #[error("cannot give the device {path:?}")]
+    Device {
+        /// Where on the host.
+        path: String,
+        /// The kernel's answer.
+        #[source]
+        errno: Errno,
+    },
+    /// The program that connects a private network did not.
+    #[error("cannot connect the private network: {program} {said}")]
+    Network {
+        /// Which program.
+        program: String,
+        /// How it ended and what it said, cut.
+        said: String,
+    },
     /// It cannot be had on the rung that the builder stands on.
     #[error("isolation {rung} cannot {what}")]
     Unable {
@@ -136,6 +162,13 @@ impl Failure {
             Self::Io { verb, errno: Errno(libc::EINVAL), .. } if verb == "make private" => Some(
                 "the root directory here is no mount point, as in a chroot: bind-mount it onto itself first",
             ),
+            Self::Ulimit { .. } => Some(
+                "a hard limit above oxbox's own (`ulimit -H`) needs CAP_SYS_RESOURCE: lower it, or raise that",
+            ),
+            Self::Device { .. } => {
+                Some("--device takes character and block devices of this host, and folders of them")
+            }
+            Self::Network { .. } => Some("--network=host and --network=none do without it"),
             Self::Unable { .. } => Some("`oxbox info` shows what other isolation would take"),
             Self::Io { verb, errno: Errno(libc::EROFS), .. } if verb == "make the mount point" => Some(
                 "it lies in a read-only mount, where nothing can be made: write rw there, or have it in the source",

@@ -2,11 +2,45 @@
 
 use std::fs;
 use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-use super::{Mount, Process, Source};
+use serde::{Deserialize, Serialize};
+
+use super::{Mount, Network, Process, Source, network};
 
 /// The host's resolv.conf is a few lines; more than this is not one.
 const MAX_RESOLVER_BYTES: u64 = 64 << 10;
+
+/// An address of `--add-host`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum HostAddress {
+    /// This one.
+    Is(IpAddr),
+    /// The host's, as the sandbox reaches it: `host-gateway`.
+    Gateway,
+}
+
+impl HostAddress {
+    /// Returns the address for a sandbox with this network; `None` if the host cannot be reached from it.
+    pub fn of(self, network: Network) -> Option<IpAddr> {
+        match (self, network) {
+            (Self::Is(address), _) => Some(address),
+            // On the host's own network also what listens on loopback alone can be reached.
+            (Self::Gateway, Network::Host) => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            (Self::Gateway, Network::None) => None,
+            (Self::Gateway, Network::Private) => own_address(),
+        }
+    }
+}
+
+/// The address that the host would send from. Nothing is sent: a datagram socket only looks up its route.
+fn own_address() -> Option<IpAddr> {
+    /// Any address that is not near (RFC 5737).
+    const FAR: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(FAR).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
+}
 
 /// Reads the host's resolv.conf. A host without one has no name service to pass on.
 ///
@@ -30,11 +64,15 @@ pub(super) fn mounts(process: &Process, resolver: &str) -> Vec<Mount> {
         target: target.to_owned(),
         source: Source::File { content: content.into_bytes(), mode: 0o644 },
     };
-    vec![
-        file("/etc/hosts", table(process)),
-        file("/etc/hostname", format!("{}\n", process.hostname)),
-        file("/etc/resolv.conf", resolver.to_owned()),
-    ]
+    let mut mounts =
+        vec![file("/etc/hosts", table(process)), file("/etc/hostname", format!("{}\n", process.hostname))];
+    let resolver = match process.network {
+        Network::Private => network::resolver(resolver),
+        Network::Host | Network::None => resolver.to_owned(),
+    };
+    let resolver = process.sandbox.resolver.text(&resolver);
+    mounts.extend(resolver.map(|text| file("/etc/resolv.conf", text)));
+    mounts
 }
 
 fn table(process: &Process) -> String {

@@ -21,17 +21,21 @@
 //! Not here: what a layer is (`snapshot/`), what a RUN means (`op/`).
 
 pub mod accounts;
+pub mod cgroup;
 pub mod descriptors;
 pub mod failure;
 pub mod given;
 mod hosts;
 mod init;
+mod interact;
 mod interrupt;
 pub mod memory;
+pub mod network;
 mod output;
 mod plan;
 mod run;
 pub mod rung;
+pub mod sandbox;
 mod sys;
 pub mod user;
 pub mod userns;
@@ -42,10 +46,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use failure::{Errno, Failure};
+pub use hosts::HostAddress;
 pub use init::init_main;
+pub use interact::{Seat, interact};
 pub use interrupt::Interrupt;
 pub use output::MAX_LINE_BYTES;
 pub use run::{ExecError, run};
+pub use sandbox::Sandbox;
 
 use crate::lent::Secret;
 
@@ -72,6 +79,8 @@ pub struct Process {
     pub hosts: Vec<(String, IpAddr)>,
     /// More mounts, in this order, after `/proc`, `/sys` and `/dev`.
     pub mounts: Vec<Mount>,
+    /// What it may do and use, beyond or below the usual.
+    pub sandbox: Sandbox,
 }
 
 /// Where the file system of a program comes from.
@@ -106,6 +115,8 @@ pub enum Network {
     Host,
     /// Its own loopback interface.
     None,
+    /// Others through an interface of its own, and not what listens on the host's loopback.
+    Private,
 }
 
 /// Something mounted into the sandbox. A mount point that had to be made is taken away afterwards.

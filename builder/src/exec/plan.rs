@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! builder → init    u32 length, little endian │ Plan as JSON │ then any number of single bytes: a signal each
-//! init → builder    Outcome as JSON │ end
+//! init → builder    perhaps TERMINAL with a descriptor of it │ Outcome as JSON │ end
 //! ```
 //!
 //! The end of the builder's half means that it is gone: the sandbox goes too.
@@ -13,11 +13,15 @@ use std::os::unix::net::UnixStream;
 use rustix::net::{self, SendFlags};
 use serde::{Deserialize, Serialize};
 
+use super::network::Connector;
 use super::rung::Rung;
 use super::{Exit, Failure, Process};
 
 /// The name under which the init is started. No program of an image sees it.
 pub(super) const INIT_NAME: &str = "oxbox-init";
+
+/// What comes with a descriptor of the program's terminal, before the outcome.
+pub(super) const TERMINAL: u8 = b'T';
 
 /// More than any plan: arguments and environment are bounded by the kernel's own 2 MiB, files by
 /// 1 MiB each, layers by some hundreds.
@@ -35,6 +39,8 @@ pub(super) struct Plan {
     pub(super) rung: Rung,
     /// How many descriptors the program may have open, if that is not what the builder has.
     pub(super) descriptors: Option<u64>,
+    /// What may connect a private network.
+    pub(super) connectors: Vec<Connector>,
     /// Whether the program is to have huge pages, which the builder refused for itself.
     pub(super) huge_pages: bool,
 }

@@ -10,9 +10,10 @@ use std::sync::OnceLock;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use super::network::Connector;
 use super::output::Lines;
 use super::plan::{self, INIT_NAME, Outcome, Plan};
-use super::{Exit, Failure, Interrupt, Process, Stream, descriptors, hosts, memory, rung, sys};
+use super::{Exit, Failure, Interrupt, Network, Process, Stream, descriptors, hosts, memory, rung, sys};
 
 /// What a pipe holds by default: one read empties it.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -82,21 +83,7 @@ pub fn run(
     line: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Exit, ExecError> {
     let control = |verb| move |source| ExecError::Control { verb, source };
-    if interrupt.is_sent() {
-        return Err(ExecError::Interrupted);
-    }
-    let (socket, theirs) = UnixStream::pair().map_err(control("make a socket for"))?;
-    let mut child = start(theirs)?;
-    let plan = Plan {
-        parent: rustix::process::getpid().as_raw_nonzero().get(),
-        resolver: hosts::resolver(),
-        process: process.clone(),
-        rung: rung::standing().rung,
-        descriptors: descriptors::for_programs(),
-        huge_pages: memory::for_programs(),
-    };
-    // An init that failed early closes its end; its outcome says why, so that comes first.
-    let sent = plan::send(&plan, &socket);
+    let (mut child, socket, sent) = begin(process, interrupt)?;
     let registered = socket.try_clone().map_err(control("keep a handle of"));
     // Not before the plan is through: a signal is a byte on the same socket.
     let registration = registered.map(|socket| interrupt.register(socket));
@@ -105,6 +92,44 @@ pub fn run(
         Ok(None) => Err(ExecError::Interrupted),
         Err(error) => Err(error),
     };
+    end(child, outcome, sent)
+}
+
+/// Starts an init and tells it what to do; also returns whether it heard that.
+pub(super) fn begin(
+    process: &Process,
+    interrupt: &Interrupt,
+) -> Result<(Child, UnixStream, io::Result<()>), ExecError> {
+    let control = |verb| move |source| ExecError::Control { verb, source };
+    if interrupt.is_sent() {
+        return Err(ExecError::Interrupted);
+    }
+    let (socket, theirs) = UnixStream::pair().map_err(control("make a socket for"))?;
+    let child = start(theirs)?;
+    let plan = Plan {
+        parent: rustix::process::getpid().as_raw_nonzero().get(),
+        resolver: hosts::resolver(),
+        process: process.clone(),
+        rung: rung::standing().rung,
+        descriptors: descriptors::for_programs(),
+        connectors: match process.network {
+            Network::Private => Connector::find().unwrap_or_default(),
+            Network::Host | Network::None => Vec::new(),
+        },
+        huge_pages: memory::for_programs(),
+    };
+    // An init that failed early closes its end; its outcome says why, so that comes first.
+    let sent = plan::send(&plan, &socket);
+    Ok((child, socket, sent))
+}
+
+/// Waits for an init that has said all, and returns how its program ended.
+pub(super) fn end(
+    mut child: Child,
+    outcome: Result<Vec<u8>, ExecError>,
+    sent: io::Result<()>,
+) -> Result<Exit, ExecError> {
+    let control = |verb| move |source| ExecError::Control { verb, source };
     if outcome.is_err() {
         // With the init all that it started ends. If it is gone already, so much the better.
         let _ = child.kill();

@@ -47,8 +47,16 @@ pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
 
 /// Makes the mount behind `mount` read-only, and all that is mounted below it.
 pub(super) fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
-    let attributes =
-        libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_attributes(mount, libc::MOUNT_ATTR_RDONLY)
+}
+
+/// Lets no device node below the mount behind `mount` be opened.
+pub(super) fn refuse_devices(mount: BorrowedFd<'_>) -> io::Result<()> {
+    set_attributes(mount, libc::MOUNT_ATTR_NODEV)
+}
+
+fn set_attributes(mount: BorrowedFd<'_>, attributes: u64) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
     // SAFETY: an empty C string and a struct of exactly the size that is passed along.
     let result = unsafe {
         libc::syscall(
@@ -83,6 +91,21 @@ fn set_filter(program: &[sock_filter], flags: libc::c_ulong) -> io::Result<i64> 
     let result =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     check(result).map(|()| result)
+}
+
+/// Sets `no_new_privs`.
+pub(super) fn refuse_privileges() -> io::Result<()> {
+    rustix::thread::set_no_new_privs(true).map_err(io::Error::from)
+}
+
+/// Sets a limit of this process; none means no limit.
+pub(super) fn limit(resource: u32, soft: Option<u64>, hard: Option<u64>) -> io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: soft.unwrap_or(libc::RLIM_INFINITY),
+        rlim_max: hard.unwrap_or(libc::RLIM_INFINITY),
+    };
+    // SAFETY: a struct that outlives the call; the kernel refuses a resource that it does not know.
+    check(unsafe { libc::syscall(libc::SYS_setrlimit, resource, &raw const limit) })
 }
 
 /// Blocks SIGCHLD and returns the descriptor that reports it instead.

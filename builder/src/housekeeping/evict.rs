@@ -136,10 +136,12 @@ pub(super) fn drop_snapshots(
         })?;
     }
     if Plain::is_used(state) {
-        let roots = snapshots.iter().filter(|one| Plain::has(state, &one.kept.path));
-        let roots: Vec<_> = roots.collect();
-        Plain::new(state)?.prune(&mut |layer: &ChainId| {
-            let Some(one) = roots.iter().find(|one| one.kept.layer == *layer) else { return true };
+        let plain = Plain::new(state)?;
+        let here = plain.list()?;
+        plain.prune(&mut |layer: &ChainId| {
+            let here = here.iter().find(|kept| kept.layer == *layer);
+            let one = here.and_then(|kept| snapshots.iter().find(|one| one.kept.path == kept.path));
+            let Some(one) = one else { return true };
             dropped += 1;
             bytes += one.bytes;
             sweep == Sweep::DryRun

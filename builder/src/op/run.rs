@@ -11,9 +11,11 @@
 //! of files: Python's compiled modules name the time of their source, and would be taken for stale.
 
 mod agent;
+mod beforehand;
 mod copies;
 mod files;
 mod mounts;
+mod surroundings;
 
 use std::io::{self, Read};
 
@@ -26,15 +28,18 @@ use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
 use self::mounts::Prepared;
 use crate::exec::given::{GiveError, give_new_files};
 use crate::exec::rung::{self, Rung};
-use crate::exec::{self, ExecError, Exit, Interrupt, Process, Source};
+use crate::exec::{self, ExecError, Exit, Interrupt, Process, Sandbox, Source};
 use crate::mounts::MountsError;
 use crate::plan::graph::{Mount, Network, Run};
 use crate::snapshot::{Active, Known, Layers, SnapshotError, Snapshotter};
 use crate::solve::{Key, KeyHasher};
 
+pub use beforehand::prepare;
 pub use copies::{Copies, CopiesError};
 pub use files::FilesError;
 pub use mounts::{Backing, Material, wanted};
+use surroundings::Last;
+pub use surroundings::{OnFailure, Place, Surroundings};
 
 /// Why a RUN fails.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +74,13 @@ pub enum RunError {
         /// Why not.
         #[source]
         source: CopiesError,
+    },
+    /// No control group can be made.
+    #[error("cannot note a control group")]
+    Group {
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// An SSH agent is required and was not given.
     #[error("ssh agent {id:?} is required, and was not given")]
@@ -168,6 +180,7 @@ pub fn fields(run: &Run, hasher: &mut KeyHasher) {
     let network = match run.network {
         Network::Host => "host",
         Network::None => "none",
+        Network::Private => "private",
     };
     hasher.list("args", run.args.iter()).list("env", environment(run).into_iter());
     hasher.field("cwd", &run.cwd).field("user", &run.user).field("network", network);
@@ -177,6 +190,7 @@ pub fn fields(run: &Run, hasher: &mut KeyHasher) {
     if let Some(hostname) = &run.hostname {
         hasher.field("hostname", hostname);
     }
+    run.machine.fields(hasher);
     for file in &run.files {
         hasher.field("file", &file.name).field("content", &file.content);
     }
@@ -213,6 +227,8 @@ pub struct Room<'a> {
     pub known: &'a (dyn Fn(&Layer) -> Option<Known<'a>> + Sync),
     /// What its mounts are made of.
     pub backing: Backing<'a>,
+    /// What the caller gives to every RUN.
+    pub surroundings: &'a Surroundings,
     /// Ends the command when the build is given up.
     pub interrupt: &'a Interrupt,
     /// No file of the layer is later.
@@ -265,8 +281,15 @@ impl Layers for Stored<'_, '_> {
 
 /// Runs the command; afterwards others may have its cache mounts.
 fn execute(run: &Run, active: &Active, mut prepared: Prepared, room: &mut Room<'_>) -> Result<(), RunError> {
-    let process = process(run, active, &mut prepared, room.epoch);
-    let exit = exec::run(&process, room.interrupt, &mut |_stream, line| (room.output)(line))
+    let mut process = process(run, active, &mut prepared, room);
+    let bound = room.surroundings.bound(&mut process);
+    let _group = bound.map_err(|source| RunError::Group { source })?;
+    let mut last = Last::default();
+    let mut output = |line: &[u8]| {
+        last.push(line);
+        (room.output)(line);
+    };
+    let exit = exec::run(&process, room.interrupt, &mut |_stream, line| output(line))
         .map_err(|source| RunError::Exec { command: command(run), source })?;
     match exit {
         Exit::Code(0) if rung::standing().rung == Rung::SingleId && !run.user.is_empty() => {
@@ -274,18 +297,26 @@ fn execute(run: &Run, active: &Active, mut prepared: Prepared, room: &mut Room<'
                 .map_err(|source| RunError::Give { source })
         }
         Exit::Code(0) => Ok(()),
-        exit => Err(RunError::Failed { command: command(run), exit }),
+        exit => {
+            if let Some(listener) =
+                room.surroundings.on_failure.as_ref().filter(|_| !room.interrupt.is_sent())
+            {
+                let (command, last) = (&command(run), last.lines());
+                listener.failed(&Place { command, exit, last, process: &process, shell: &run.shell });
+            }
+            Err(RunError::Failed { command: command(run), exit })
+        }
     }
 }
 
-fn process(run: &Run, active: &Active, prepared: &mut Prepared, epoch: i64) -> Process {
+fn process(run: &Run, active: &Active, prepared: &mut Prepared, room: &Room<'_>) -> Process {
     let mut env = run.env.clone();
-    env.extend(told_epoch(run, epoch));
+    env.extend(told_epoch(run, room.epoch));
     let files = run.files.iter().map(|file| exec::Mount {
         target: format!("/dev/pipes/{}", file.name),
         source: Source::File { content: file.content.clone().into_bytes(), mode: 0o755 },
     });
-    Process {
+    let mut process = Process {
         root: active.root().clone(),
         args: run.args.clone(),
         env,
@@ -294,13 +325,13 @@ fn process(run: &Run, active: &Active, prepared: &mut Prepared, epoch: i64) -> P
         user: run.user.clone(),
         // BuildKit's name for the sandbox, so that what a build writes of its host is the same everywhere.
         hostname: run.hostname.clone().unwrap_or_else(|| "buildkitsandbox".to_owned()),
-        network: match run.network {
-            Network::Host => exec::Network::Host,
-            Network::None => exec::Network::None,
-        },
+        network: exec::Network::Host,
         hosts: Vec::new(),
         mounts: files.chain(std::mem::take(&mut prepared.mounts)).collect(),
-    }
+        sandbox: Sandbox::default(),
+    };
+    room.surroundings.give(run, &mut process);
+    process
 }
 
 /// The variable that tells a command the latest time; nothing if times are kept, or if it has one.

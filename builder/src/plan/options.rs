@@ -7,7 +7,7 @@ use oxbox_layers::oci::Platform;
 
 use super::contexts::{self, Context};
 use super::edits::Edits;
-use super::graph::Network;
+use super::graph::{Machine, Network};
 
 /// What the caller says of a build.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,10 @@ pub struct Options {
     pub emulated: BTreeSet<String>,
     /// Network of a RUN that does not say which.
     pub network: Network,
+    /// What RUN finds its machine called; else what `BUILDKIT_SANDBOX_HOSTNAME` says.
+    pub hostname: Option<String>,
+    /// What else RUN finds of its machine.
+    pub machine: Machine,
     /// The contexts besides the main one, by the names that FROM and `--from` call them.
     pub contexts: BTreeMap<String, Context>,
     /// What the file may ask for beyond the usual.
@@ -39,7 +43,7 @@ pub struct Options {
 /// What a file may ask for only if the caller allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entitlement {
-    /// `network.host`: RUN on the host's network. That is the default here, so nothing asks for it.
+    /// `network.host`: RUN on the host's network, though the build's is another.
     NetworkHost,
     /// `security.insecure`: RUN `--security=insecure`.
     SecurityInsecure,
@@ -76,6 +80,8 @@ impl Default for Options {
             build_platform: Platform::host(),
             emulated: BTreeSet::new(),
             network: Network::default(),
+            hostname: None,
+            machine: Machine::default(),
             contexts: BTreeMap::new(),
             allow: BTreeSet::new(),
             context_epoch: None,
@@ -102,6 +108,14 @@ impl Options {
         let mut contexts = self.contexts.iter();
         let found = contexts.find(|(given, _)| contexts::normalised(given) == wanted);
         found.map(|(given, context)| (given.as_str(), context))
+    }
+
+    /// Returns what the machine of RUN is called, if anybody says.
+    pub(super) fn hostname(&self) -> Option<&str> {
+        self.hostname
+            .as_ref()
+            .or_else(|| self.build_args.get("BUILDKIT_SANDBOX_HOSTNAME"))
+            .map(String::as_str)
     }
 
     /// Whether `.git` is kept in a main context that is a repository: `BUILDKIT_CONTEXT_KEEP_GIT_DIR`.

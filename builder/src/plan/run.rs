@@ -55,7 +55,9 @@ impl Planner<'_> {
                 Security::Sandbox => graph::Security::Sandbox,
                 Security::Insecure => graph::Security::Insecure,
             },
-            hostname: self.options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME").cloned(),
+            hostname: self.options.hostname().map(str::to_owned),
+            shell: state.shell(),
+            machine: self.options.machine.clone(),
             platform: state.platform.clone(),
         };
         let vertex = self.vertex(state, step, Op::Run(op), described(step, run))?;
@@ -86,7 +88,9 @@ impl Planner<'_> {
             return Err(step.place.error(PlanErrorKind::InsecureRefused, self.flag(step, "security")));
         }
         // A file must not take back what its builder said.
-        if run.network == ast::Network::Host && self.options.network == Network::None {
+        let allowed =
+            self.options.network == Network::Host || self.options.allow.contains(&Entitlement::NetworkHost);
+        if run.network == ast::Network::Host && !allowed {
             return Err(step.place.error(PlanErrorKind::NetworkRefused, self.flag(step, "network")));
         }
         let (host, platform) = (&self.options.build_platform, &state.platform);

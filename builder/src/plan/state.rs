@@ -113,14 +113,19 @@ impl State {
 
     /// Returns the shell with `line` as its last argument.
     pub(super) fn with_shell(&self, line: &str) -> Vec<String> {
+        let mut args = self.shell();
+        args.push(line.to_owned());
+        args
+    }
+
+    /// Returns the shell.
+    pub(super) fn shell(&self) -> Vec<String> {
         let own = self.config.config.as_ref().and_then(|container| container.shell.as_ref());
-        let mut args = match own.filter(|shell| !shell.is_empty()) {
+        match own.filter(|shell| !shell.is_empty()) {
             Some(shell) => shell.clone(),
             None if self.config.os == "windows" => ["cmd", "/S", "/C"].map(str::to_owned).to_vec(),
             None => ["/bin/sh", "-c"].map(str::to_owned).to_vec(),
-        };
-        args.push(line.to_owned());
-        args
+        }
     }
 
     /// Returns roughly how many bytes a copy of it takes.

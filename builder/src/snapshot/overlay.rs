@@ -31,9 +31,8 @@ use super::claim::{self, Claim};
 use super::marker::{self, Form, Marker, RootEntry, Trust};
 use super::seen::Seen;
 use super::turn::{self, Turn};
-use super::{Active, Known, Layers, OpenLayer, SnapshotError, Snapshotter, Swept, io_error, unpack};
+use super::{Active, Layers, SnapshotError, Snapshotter, Swept, io_error, unpack};
 use crate::exec::{self, userns};
-use parallel::Below;
 
 /// After this long the kernel has written a file back by itself (`dirty_expire_centisecs` is 30 s), so
 /// that syncing it waits for nothing.
@@ -254,57 +253,6 @@ impl Overlay {
             }
         }
         Ok(chain.len())
-    }
-
-    /// Unpacks the topmost layer of a chain unless it is here; `open` yields its uncompressed tar and
-    /// may not be called. With what is `known` of the layer, only what differs from another layer that is
-    /// unpacked may have to be made; the tree is the same.
-    ///
-    /// Atomic: others see the whole layer or none. A second caller waits for the first and then finds
-    /// it done.
-    ///
-    /// # Errors
-    ///
-    /// [`SnapshotError::Missing`] for the lowest layer below that is not here.
-    pub fn unpack(
-        &self,
-        chain: &[DiffId],
-        open: &mut OpenLayer<'_>,
-        known: Option<&Known<'_>>,
-    ) -> Result<(), SnapshotError> {
-        let lower = &chain[..chain.len().saturating_sub(1)];
-        let below = Below::new(self, lower, &|| Ok(()));
-        below.active()?;
-        self.unpack_above(chain, &below, open, known)
-    }
-
-    fn unpack_above(
-        &self,
-        chain: &[DiffId],
-        below: &Below<'_>,
-        open: &mut OpenLayer<'_>,
-        known: Option<&Known<'_>>,
-    ) -> Result<(), SnapshotError> {
-        let Some((layer, lower)) = chain.split_last() else { return Ok(()) };
-        let Some(name) = ChainId::of(chain) else { return Ok(()) };
-        self.make(&name, &mut |claim| {
-            if let Some(made) = self.make_same(claim, layer)? {
-                return Ok(made);
-            }
-            if let Some(known) = known.filter(|known| above::is_worth_it(&known.index, &known.chunks)) {
-                match self.make_above(claim, chain, below.active()?, known) {
-                    Ok(Some(made)) => return Ok(made),
-                    Ok(None) => {}
-                    Err(error) => tracing::warn!(%layer, %error, "unpacked whole, after a failure"),
-                }
-                start_again(claim)?;
-            }
-            let fs = claim.path().join("fs");
-            let mut tar = open().map_err(io_error("open the layer for", &fs))?;
-            let root = unpack::unpack(&fs, Some(below), &mut tar)?;
-            let noted = known.map(|known| (&*known.index, &*known.chunks));
-            Ok((root, above::note(claim.path(), *layer, ChainId::of(lower), noted)?))
-        })
     }
 
     /// Makes a root of layers that are here.

@@ -72,11 +72,6 @@ impl Plain {
         state.join("roots").is_dir()
     }
 
-    /// Tells whether a path is that of a root beneath a state directory.
-    pub fn has(state: &Path, path: &Path) -> bool {
-        path.parent().is_some_and(|parent| parent == state.join("roots"))
-    }
-
     /// Returns the roots that wait for a step, by what stands in them.
     pub fn list(&self) -> Result<Vec<Kept>, SnapshotError> {
         let free = self.free()?.into_iter().filter_map(|(path, stands)| {

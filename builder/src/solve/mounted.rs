@@ -41,6 +41,7 @@ impl Job<'_> {
                 snapshots: &*workshop.snapshots,
                 known: &|layer| workshop.known(layer),
                 backing: workshop.backing(&materials),
+                surroundings: &workshop.surroundings,
                 interrupt: &workshop.interrupt,
                 epoch: workshop.epoch,
                 output: &mut output,

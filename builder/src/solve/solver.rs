@@ -24,6 +24,7 @@ use crate::mounts::Mounts;
 use crate::op::copy::{CopyError, Names, Owner};
 use crate::op::git::{GitError, Repositories};
 use crate::op::http::HttpError;
+use crate::op::run::Surroundings;
 use crate::op::run::{Copies, RunError};
 use crate::plan::graph::{self, VertexId};
 use crate::progress::Progress;
@@ -76,6 +77,8 @@ pub struct Workshop<'a> {
     pub now: i64,
     /// Ends commands when the build is given up.
     pub interrupt: Interrupt,
+    /// What the caller gives to every RUN.
+    pub surroundings: Surroundings,
     /// Who listens.
     pub progress: &'a dyn Progress,
 }

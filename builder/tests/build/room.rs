@@ -149,6 +149,7 @@ impl Room {
             files: Vec::new(),
             secrets: Secrets::default(),
             agents: Agents::default(),
+            surroundings: Default::default(),
             times: Times::Cut(DEFAULT_EPOCH),
             reuse: Reuse::Allowed,
             caches: oxbox_builder::depot::Caches::default(),

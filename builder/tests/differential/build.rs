@@ -61,6 +61,7 @@ impl Base {
 
     pub(crate) fn build_here(&self, room: &Path) -> Outcome {
         let request = Request {
+            surroundings: Default::default(),
             state: self.folder.join("state"),
             store: Arc::clone(&self.store),
             context: room.join("context"),

@@ -8,7 +8,7 @@ use oxbox_builder::exec::Exit;
 use crate::room::{Room, ran};
 
 /// Docker's fourteen, as /proc/self/status prints them.
-const DOCKER: u64 = 0xa804_25fb;
+pub(crate) const DOCKER: u64 = 0xa804_25fb;
 
 pub(crate) fn tests() -> Vec<(&'static str, fn())> {
     vec![
@@ -27,12 +27,12 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
     ]
 }
 
-fn status(field: &str, text: &str) -> u64 {
+pub(crate) fn status(field: &str, text: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap()
 }
 
-fn allowed_here() -> u64 {
+pub(crate) fn allowed_here() -> u64 {
     DOCKER & status("CapBnd", &fs::read_to_string("/proc/self/status").unwrap())
 }
 

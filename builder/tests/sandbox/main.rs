@@ -6,14 +6,18 @@
 // All of it is tests, which clippy cannot see: there is no harness.
 #![allow(clippy::unwrap_used)]
 
+mod allowed;
 mod bench;
+mod bounded;
 #[path = "../build/room.rs"]
 mod builds;
 mod contained;
 mod crash;
+mod escape;
 mod given;
 mod layers;
 mod mounts;
+mod private;
 mod probe;
 mod room;
 mod semantics;
@@ -46,6 +50,10 @@ fn main() -> ExitCode {
     let tests = [
         given::tests(),
         contained::tests(),
+        allowed::tests(),
+        bounded::tests(),
+        escape::tests(),
+        private::tests(),
         streams::tests(),
         layers::tests(),
         mounts::tests(),

@@ -16,6 +16,9 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
         Some("sockets") => sockets(),
         Some("overwrite") => overwrite(),
         Some("agent") => agent(),
+        Some("files") => return files(),
+        Some("calls") => calls(),
+        Some("typing") => typing(),
         other => panic!("no such probe: {other:?}"),
     }
     ExitCode::SUCCESS
@@ -72,5 +75,65 @@ fn overwrite() {
         Ok(()) => println!("writable"),
         Err(Errno::ROFS) => println!("EROFS"),
         Err(error) => println!("{error}"),
+    }
+}
+
+/// Opens ten thousand files.
+fn files() -> ExitCode {
+    let mut open = Vec::new();
+    while open.len() < 10_000 {
+        match std::fs::File::open("/dev/null") {
+            Ok(file) => open.push(file),
+            Err(_) => return ExitCode::FAILURE,
+        }
+    }
+    println!("{} open", open.len());
+    ExitCode::SUCCESS
+}
+
+/// Makes calls that Docker refuses, by number and with zeros.
+#[allow(unsafe_code)]
+fn calls() {
+    const CALLS: [(&str, i64); 11] = [
+        ("keyctl", libc::SYS_keyctl),
+        ("add_key", libc::SYS_add_key),
+        ("bpf", libc::SYS_bpf),
+        ("perf_event_open", libc::SYS_perf_event_open),
+        ("userfaultfd", libc::SYS_userfaultfd),
+        ("kexec_load", libc::SYS_kexec_load),
+        ("init_module", libc::SYS_init_module),
+        ("open_by_handle_at", libc::SYS_open_by_handle_at),
+        ("io_uring_setup", libc::SYS_io_uring_setup),
+        ("clone3", libc::SYS_clone3),
+        ("ptrace", libc::SYS_ptrace),
+    ];
+    let name = |error: std::io::Error| match error.raw_os_error() {
+        Some(libc::EPERM) => "EPERM".to_owned(),
+        Some(libc::ENOSYS) => "ENOSYS".to_owned(),
+        Some(libc::ESRCH) => "ESRCH".to_owned(),
+        _ => error.to_string(),
+    };
+    let tell = |call: &str, result: i64| match result {
+        -1 => println!("{call} {}", name(std::io::Error::last_os_error())),
+        _ => println!("{call} works"),
+    };
+    for (call, number) in CALLS {
+        // PTRACE_ATTACH to a process that is not there; the others get as far as zeros take them.
+        let first = if call == "ptrace" { 16 } else { 0 };
+        // SAFETY: each is refused before it looks at its arguments; if not, null pointers and zeros do nothing.
+        tell(call, unsafe { libc::syscall(number, first, 999_999, 0, 0, 0, 0) });
+    }
+    // SAFETY: a socket of a kind that is refused, and a clone that is refused: both take plain numbers.
+    unsafe {
+        tell("AF_ALG", libc::syscall(libc::SYS_socket, libc::AF_ALG, libc::SOCK_SEQPACKET, 0));
+        tell("newuser", libc::syscall(libc::SYS_clone, libc::CLONE_NEWUSER, 0, 0, 0, 0));
+    }
+}
+
+/// Tries to type into the terminal that the builder may have.
+fn typing() {
+    match std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty") {
+        Ok(_) => println!("a terminal"),
+        Err(_) => println!("no terminal"),
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use oxbox_builder::exec::{
-    ExecError, Exit, Failure, Interrupt, Mount, Network, Overlay, Process, Root, Stream, run,
+    ExecError, Exit, Failure, Interrupt, Mount, Network, Overlay, Process, Root, Sandbox, Stream, run,
 };
 use tempfile::TempDir;
 
@@ -106,6 +106,7 @@ pub(crate) fn process(room: &Path, args: &[&str]) -> Process {
         network: Network::Host,
         hosts: Vec::new(),
         mounts: Vec::<Mount>::new(),
+        sandbox: Sandbox::default(),
     }
 }
 

@@ -159,6 +159,7 @@ impl Room {
             copies: Copies::new(&state),
             secrets: Secrets::default(),
             agents: Agents::default(),
+            surroundings: Default::default(),
             contexts: BTreeMap::from([(Some("named".to_owned()), Arc::new(named))]),
             fetch: server,
             repositories: Repositories::new(&state, interrupt),
@@ -186,7 +187,7 @@ impl Room {
             Stopped::Cancelled => SolveError::Interrupted,
         })?;
         let solved = &answered.solved[0];
-        let layers = solved.layers.to_vec();
+        let layers = solved.layers().to_vec();
         let files = layers.iter().flat_map(|layer| self.entries(layer)).collect();
         let how = heard.0.into_inner().unwrap().unwrap();
         Ok(Made { how, layers, files })

@@ -20,7 +20,9 @@ mod why;
 
 use clap::Subcommand;
 
-pub(crate) use build::{AgentError, Irreproducible, OptionError, PlaceError, SecretError};
+pub(crate) use build::{
+    AgentError, Irreproducible, OptionError, PlaceError, SecretError, SecurityError, VolumeError,
+};
 pub(crate) use delete::DeleteError;
 pub(crate) use inspect::ValidateError;
 pub(crate) use tags::TagsError;

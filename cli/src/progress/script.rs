@@ -55,6 +55,8 @@ fn run(below: usize, others: &[usize]) -> Run {
         security: Security::Sandbox,
         platform: Platform::host(),
         hostname: None,
+        shell: Vec::new(),
+        machine: Default::default(),
     }
 }
 

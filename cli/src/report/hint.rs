@@ -16,7 +16,8 @@ use oxbox_registry::StartError;
 
 use super::chain::links;
 use crate::command::{
-    AgentError, DeleteError, OptionError, PlaceError, SecretError, TagsError, ValidateError, WhyError,
+    AgentError, DeleteError, OptionError, PlaceError, SecretError, SecurityError, TagsError, ValidateError,
+    VolumeError, WhyError,
 };
 use crate::interrupt::{INTERRUPTED, Interrupted};
 use crate::local::LocalError;
@@ -43,6 +44,8 @@ fn is_misunderstood(error: &(dyn Error + 'static)) -> bool {
     error.is::<LocationError>()
         || error.is::<CredentialsError>()
         || error.is::<OptionError>()
+        || error.is::<SecurityError>()
+        || error.is::<VolumeError>()
         || error.is::<NoTerminal>()
         || error.is::<PlaceError>()
         || error.is::<AgentError>()
@@ -65,8 +68,11 @@ pub(super) fn of(error: &anyhow::Error) -> Vec<String> {
 }
 
 fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String> {
-    if let Some(BuildError::NotYet { .. }) = link.downcast_ref() {
-        return Some("build it with another tool, or write the RUN without it".to_owned());
+    if let Some(BuildError::Network(_)) = link.downcast_ref() {
+        return Some(
+            "install Debian's package passt or slirp4netns; --network=host and --network=none need neither"
+                .to_owned(),
+        );
     }
     if let Some(BuildError::NoIsolation { standing, .. }) = link.downcast_ref() {
         return Some(isolation(&standing.not_taken));

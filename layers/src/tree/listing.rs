@@ -22,6 +22,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Gid, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::time::{ClockId, clock_gettime};
@@ -53,7 +54,8 @@ pub struct Listing {
     device: u64,
     /// The tree's own directory.
     root: Own,
-    records: Vec<Record>,
+    /// Shared with the listings that were carried on from this one.
+    records: Vec<Arc<Record>>,
 }
 
 /// Attributes of the tree's own directory.
@@ -116,10 +118,10 @@ impl Listing {
         walk::<TreeError>(root, before, &trusted, &mut |visit| {
             match visit {
                 Visit::Gone(_) => {}
-                Visit::Same(record) => listing.records.push(record.clone()),
+                Visit::Same(record) => listing.records.push(Arc::clone(record)),
                 Visit::Other(_, found) => {
                     let content = contents.get(&found.id).or_else(|| known.get(&found.id));
-                    listing.records.push(Record::of(found, content.copied()));
+                    listing.records.push(Arc::new(Record::of(found, content.copied())));
                 }
             }
             Ok(())
@@ -150,7 +152,7 @@ impl Listing {
                 super::diff::hide_once(&mut changes, &mut hidden, record.entry.path.clone())
             }
             Visit::Same(record) => {
-                listing.records.push(record.clone());
+                listing.records.push(Arc::clone(record));
                 // What is in it may have changed, and then it is written down too.
                 match record.entry.kind {
                     Kind::Directory => changes.compare(Some(&record.found()), record.found()),
@@ -163,14 +165,14 @@ impl Listing {
                     hidden = Some(found.entry.path.clone());
                 }
                 others.push(listing.records.len());
-                listing.records.push(Record::of_ref(&found));
+                listing.records.push(Arc::new(Record::of_ref(&found)));
                 changes.compare(record.map(Record::found).as_ref(), found)
             }
         })?;
         let entries = changes.finish();
         let mut read = read.into_inner();
         for &other in &others {
-            let record = &mut listing.records[other];
+            let record = Arc::make_mut(&mut listing.records[other]);
             record.content = read.remove(&record.entry.path);
         }
         Ok((entries, Looked { listing, others }))
@@ -209,7 +211,7 @@ impl Listing {
     }
 
     fn get(&self, path: &[u8]) -> Option<&Record> {
-        self.place(path).ok().map(|place| &self.records[place])
+        self.place(path).ok().map(|place| &*self.records[place])
     }
 
     fn contents(&self) -> impl Iterator<Item = (FileId, [u8; 32])> {
@@ -229,7 +231,7 @@ impl Looked {
     pub fn finish(mut self, root: &Root) -> Result<Listing, TreeError> {
         let mut known = HashMap::new();
         for &other in &self.others {
-            let record = &mut self.listing.records[other];
+            let record = Arc::make_mut(&mut self.listing.records[other]);
             if !record.is_file() || record.content.is_some() {
                 continue;
             }
@@ -243,7 +245,7 @@ impl Looked {
         // Last, when the tick of the newest change is most likely over.
         let mut directories = Directories::default();
         for &other in &self.others {
-            self.listing.records[other].see_times(root, &mut directories)?;
+            Arc::make_mut(&mut self.listing.records[other]).see_times(root, &mut directories)?;
         }
         Ok(self.listing)
     }

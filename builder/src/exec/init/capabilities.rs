@@ -1,4 +1,4 @@
-//! The capabilities of a program: Docker's fourteen.
+//! The capabilities of a program: Docker's fourteen, or what the sandbox says.
 
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
@@ -7,42 +7,28 @@ use rustix::thread::{
 
 use crate::exec::failure::{Failure, OrFail};
 use crate::exec::rung::Rung;
-
-/// What root in a container may do by default (moby's `oci/caps/defaults.go`).
-const DEFAULTS: CapabilitySet = CapabilitySet::CHOWN
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::MKNOD)
-    .union(CapabilitySet::NET_RAW)
-    .union(CapabilitySet::SETGID)
-    .union(CapabilitySet::SETUID)
-    .union(CapabilitySet::SETFCAP)
-    .union(CapabilitySet::SETPCAP)
-    .union(CapabilitySet::NET_BIND_SERVICE)
-    .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::KILL)
-    .union(CapabilitySet::AUDIT_WRITE);
+use crate::exec::sandbox::Capabilities;
 
 /// Those of a rung: with CAP_SYS_CHROOT root can leave a root that is only changed.
-fn of(rung: Rung) -> CapabilitySet {
+fn of(wanted: Capabilities, rung: Rung) -> Capabilities {
     match rung {
-        Rung::Chroot => DEFAULTS.difference(CapabilitySet::SYS_CHROOT),
-        _ => DEFAULTS,
+        Rung::Chroot => wanted.without("SYS_CHROOT"),
+        _ => wanted,
     }
 }
 
 /// Takes everything else out of reach for good, setuid programs included.
-pub(super) fn drop_bounding(rung: Rung) -> Result<(), Failure> {
+pub(super) fn drop_bounding(wanted: Capabilities, rung: Rung) -> Result<(), Failure> {
     if rung == Rung::Chroot && !holds(CapabilitySet::SETPCAP)? {
         // Whoever started the container took it away, and with it the right to take away more.
         return Ok(());
     }
+    let kept = of(wanted, rung);
     for number in 0..u64::BITS {
-        let capability = CapabilitySet::from_bits_retain(1 << number);
-        if of(rung).contains(capability) {
+        if kept.bits() & (1 << number) != 0 {
             continue;
         }
+        let capability = CapabilitySet::from_bits_retain(1 << number);
         match capability_is_in_bounding_set(capability) {
             Ok(true) => remove_capability_from_bounding_set(capability)
                 .or_fail("drop from the bounding set", format!("capability {number}"))?,
@@ -54,12 +40,12 @@ pub(super) fn drop_bounding(rung: Rung) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Keeps the defaults, as far as oxbox itself has them, and lets none be inherited.
+/// Keeps those, as far as oxbox itself has them, and lets none be inherited.
 ///
 /// Inheritable ones would reach programs with inheritable file capabilities (CVE-2022-24769).
-pub(super) fn keep_defaults(rung: Rung) -> Result<(), Failure> {
+pub(super) fn keep(wanted: Capabilities, rung: Rung) -> Result<(), Failure> {
     let held = capabilities(None).or_fail("read", "capabilities")?.permitted;
-    let kept = held.intersection(of(rung));
+    let kept = held.intersection(CapabilitySet::from_bits_retain(of(wanted, rung).bits()));
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).or_fail("set", "capabilities")
 }

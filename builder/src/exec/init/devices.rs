@@ -1,12 +1,35 @@
 //! /dev: six devices, terminals, shared memory and message queues, all of this run only.
+//!
+//! ```text
+//! tmpfs of nodes   null zero full … fuse     detached: only its nodes are mounted, one by one
+//!                    │ each a mount of its own
+//! /dev (nodev)     null zero full … fuse  pts/  shm/  mqueue/
+//! ```
+//!
+//! Nothing else is mounted with working devices, neither the root nor /dev itself: with `CAP_MKNOD`, which
+//! Docker gives too, a program could otherwise make itself the host's disk. Docker forbids the use of such a
+//! node by a cgroup of devices, which is not always to be had. In a user namespace no node can be made, and
+//! the host's own are mounted instead.
 
-use std::os::fd::OwnedFd;
+use std::collections::BTreeSet;
+use std::fs::{self, Metadata};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat, symlinkat};
-use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
-use rustix::process::umask;
+use rustix::fs::{
+    CWD, FileType, Gid, Mode, OFlags, Uid, chownat, makedev, mkdirat, mknodat, openat, symlinkat,
+};
+use rustix::io::Errno as Kernel;
+use rustix::mount::{
+    MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount,
+};
+use rustix::process::{fchdir, umask};
 
 use crate::exec::failure::{Errno, Failure, OrFail};
+use crate::exec::rung::Rung;
+use crate::exec::sandbox::Sandbox;
+use crate::exec::sandbox::device::{Access, Device, Presence};
 
 use super::mounts::{mount_filesystem, quiet};
 
@@ -24,45 +47,147 @@ pub(super) const LINKS: [(&str, &str); 6] = [
 
 /// Docker's sizes.
 const DEV_OPTIONS: [(&str, &str); 2] = [("mode", "755"), ("size", "65536k")];
-const SHM_OPTIONS: [(&str, &str); 2] = [("mode", "1777"), ("size", "65536k")];
+const SHM_BYTES: u64 = 64 << 20;
 const PTS_OPTIONS: [(&str, &str); 3] = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
 
-/// Clones of the host's devices, for who may make none; none for who may.
-#[derive(Default)]
-pub(super) struct HostDevices(Vec<OwnedFd>);
+/// A folder of devices that is given as one: /dev/bus/usb and its kin have some dozens.
+const MAX_NODES: usize = 1024;
 
-impl HostDevices {
-    /// Clones them while they are in sight.
-    pub(super) fn open() -> Result<Self, Failure> {
-        let clone = |(name, ..): &(&str, u32, u32)| {
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-            open_tree(CWD, format!("/dev/{name}"), flags).or_fail("clone the host's /dev", name)
-        };
-        DEVICES.iter().map(clone).collect::<Result<_, _>>().map(Self)
+/// Device nodes to be had, found while the host is in sight.
+pub(super) struct Nodes(Vec<Node>);
+
+struct Node {
+    /// In the sandbox.
+    target: String,
+    /// On the host.
+    source: PathBuf,
+    file_type: FileType,
+    number: u64,
+    mode: u32,
+    owner: (u32, u32),
+    /// The host's node itself, where none can be made.
+    host: Option<OwnedFd>,
+}
+
+impl Nodes {
+    /// Finds the usual devices and those that are asked for.
+    pub(super) fn find(devices: &[Device], rung: Rung) -> Result<Self, Failure> {
+        let mut nodes = Vec::new();
+        for (name, major, minor) in DEVICES {
+            let path = format!("/dev/{name}");
+            nodes.push(Node {
+                target: path.clone(),
+                source: PathBuf::from(path),
+                file_type: FileType::CharacterDevice,
+                number: makedev(major, minor),
+                mode: 0o666,
+                owner: (0, 0),
+                host: None,
+            });
+        }
+        for device in devices {
+            find(&device.source, &device.target, device, &mut nodes)?;
+        }
+        // The last one that is asked for at a place is the one.
+        let mut seen = BTreeSet::new();
+        nodes.reverse();
+        nodes.retain(|node| seen.insert(node.target.clone()));
+        nodes.reverse();
+        // In a user namespace nobody can make any.
+        if rung.is_in_user_namespace() {
+            for node in &mut nodes {
+                node.host = Some(of_host(&node.source)?);
+            }
+        }
+        Ok(Self(nodes))
     }
 
-    /// Puts them into a /dev.
-    fn place(&self, dev: &OwnedFd) -> Result<(), Failure> {
-        for (mount, (name, ..)) in self.0.iter().zip(DEVICES) {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-            drop(openat(dev, name, flags, Mode::from_raw_mode(0o666)).or_fail("make /dev", name)?);
-            move_mount(mount, "", dev, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-                .or_fail("mount at /dev", name)?;
-        }
-        Ok(())
+    /// Takes those that are not to lie in /dev.
+    pub(super) fn elsewhere(&mut self) -> Result<Vec<(String, OwnedFd)>, Failure> {
+        let (inside, outside) = std::mem::take(&mut self.0).into_iter().partition(|node: &Node| {
+            Path::new(&node.target).parent().is_some_and(|at| at.starts_with("/dev"))
+        });
+        self.0 = inside;
+        let nodes = outside.into_iter();
+        nodes.map(|node| of_host(&node.source).map(|mount| (node.target, mount))).collect()
     }
 }
 
-/// Mounts /dev at `place`.
-pub(super) fn mount(place: &OwnedFd, host: &HostDevices) -> Result<OwnedFd, Failure> {
-    let dev = mount_filesystem("tmpfs", &DEV_OPTIONS, MountAttrFlags::MOUNT_ATTR_NOSUID, place)?;
+/// Adds the device at `source`, or those below it.
+fn find(source: &Path, target: &str, device: &Device, nodes: &mut Vec<Node>) -> Result<(), Failure> {
+    let refused = |errno| Failure::Device { path: source.display().to_string(), errno };
+    let metadata = match fs::metadata(source) {
+        Ok(metadata) => metadata,
+        Err(_) if device.presence == Presence::IfThere => return Ok(()),
+        Err(error) => return Err(refused(Errno::from(error))),
+    };
+    if metadata.is_dir() {
+        let entries = fs::read_dir(source).map_err(|error| refused(Errno::from(error)))?;
+        for entry in entries {
+            let name = entry.map_err(|error| refused(Errno::from(error)))?.file_name();
+            let Some(text) = name.to_str() else { continue };
+            // As Docker: of a folder the devices, and no links.
+            let path = source.join(&name);
+            let kind = fs::symlink_metadata(&path).map(|found| found.file_type());
+            if kind.is_ok_and(|kind| kind.is_dir() || is_device(kind)) {
+                find(&path, &format!("{}/{text}", target.trim_end_matches('/')), device, nodes)?;
+            }
+        }
+        return Ok(());
+    }
+    if !is_device(metadata.file_type()) || nodes.len() >= MAX_NODES {
+        return Err(refused(Errno(libc::ENODEV)));
+    }
+    nodes.push(node(source, target, device.access, &metadata));
+    Ok(())
+}
+
+fn is_device(kind: fs::FileType) -> bool {
+    kind.is_char_device() || kind.is_block_device()
+}
+
+fn node(source: &Path, target: &str, access: Access, metadata: &Metadata) -> Node {
+    let mask = match access {
+        Access::Read => 0o444,
+        Access::Write => 0o222,
+        Access::ReadWrite => 0o666,
+    };
+    Node {
+        target: target.to_owned(),
+        source: source.to_owned(),
+        file_type: match metadata.file_type().is_block_device() {
+            true => FileType::BlockDevice,
+            false => FileType::CharacterDevice,
+        },
+        number: metadata.rdev(),
+        mode: metadata.mode() & mask,
+        owner: (metadata.uid(), metadata.gid()),
+        host: None,
+    }
+}
+
+fn of_host(source: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, source, flags)
+        .map_err(|error| Failure::Device { path: source.display().to_string(), errno: Errno::from(error) })
+}
+
+/// Mounts /dev at `place`; the working directory is `root`.
+pub(super) fn mount(
+    root: &OwnedFd,
+    place: &OwnedFd,
+    nodes: Nodes,
+    sandbox: &Sandbox,
+) -> Result<OwnedFd, Failure> {
     let before = umask(Mode::empty());
-    let made = fill(&dev, host);
+    let made = make(root, place, nodes);
     umask(before);
-    made?;
+    let dev = made?;
     let no_programs = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     mount_terminals(no_programs, &directory(&dev, "pts")?)?;
-    mount_filesystem("tmpfs", &SHM_OPTIONS, quiet(), &directory(&dev, "shm")?)?;
+    let size = sandbox.shm_bytes.unwrap_or(SHM_BYTES).to_string();
+    let shm = [("mode", "1777"), ("size", size.as_str())];
+    mount_filesystem("tmpfs", &shm, quiet(), &directory(&dev, "shm")?)?;
     match mount_filesystem("mqueue", &[], quiet(), &directory(&dev, "mqueue")?) {
         // A kernel without message queues has no program that needs them.
         Ok(_) | Err(Failure::Io { errno: Errno(libc::ENODEV), .. }) => Ok(dev),
@@ -80,27 +205,68 @@ fn mount_terminals(attributes: MountAttrFlags, place: &OwnedFd) -> Result<(), Fa
     }
 }
 
-fn fill(dev: &OwnedFd, host: &HostDevices) -> Result<(), Failure> {
-    match host.0.is_empty() {
-        true => make(dev)?,
-        false => host.place(dev)?,
+fn make(root: &OwnedFd, place: &OwnedFd, nodes: Nodes) -> Result<OwnedFd, Failure> {
+    let mounts = materialise(root, place, nodes)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let dev = mount_filesystem("tmpfs", &DEV_OPTIONS, attributes, place)?;
+    for (target, mount) in mounts {
+        let path = Path::new(&target).strip_prefix("/dev").unwrap_or(Path::new(&target));
+        parents(&dev, path)?;
+        mknodat(&dev, path, FileType::RegularFile, Mode::from_raw_mode(0o600), 0).or_fail("make", &target)?;
+        move_mount(&mount, "", &dev, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .or_fail("mount at", &target)?;
     }
     for (name, target) in LINKS {
-        symlinkat(target, dev, name).or_fail("link /dev", name)?;
+        symlinkat(target, &dev, name).or_fail("link /dev", name)?;
     }
-    Ok(())
+    Ok(dev)
 }
 
-fn make(dev: &OwnedFd) -> Result<(), Failure> {
-    for (name, major, minor) in DEVICES {
-        let mode = Mode::from_raw_mode(0o666);
-        mknodat(dev, name, FileType::CharacterDevice, mode, makedev(major, minor))
-            .or_fail("make /dev", name)?;
+/// Makes the nodes in a tmpfs of their own and returns a mount of each.
+///
+/// It is attached for a moment, where /dev will be: before Linux 6.15 nothing can be cloned from a mount that
+/// is not part of the namespace.
+fn materialise(root: &OwnedFd, place: &OwnedFd, nodes: Nodes) -> Result<Vec<(String, OwnedFd)>, Failure> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let shelf = mount_filesystem("tmpfs", &DEV_OPTIONS, attributes, place)?;
+    let mut mounts = Vec::new();
+    for (number, node) in nodes.0.into_iter().enumerate() {
+        let Node { target, host, .. } = &node;
+        if let Some(host) = host {
+            let clone = host.try_clone().or_fail("keep", target)?;
+            mounts.push((target.clone(), clone));
+            continue;
+        }
+        let name = number.to_string();
+        let mode = Mode::from_raw_mode(node.mode);
+        mknodat(&shelf, &name, node.file_type, mode, node.number).or_fail("make the device", target)?;
+        let (uid, gid) = (Uid::from_raw(node.owner.0), Gid::from_raw(node.owner.1));
+        if node.owner != (0, 0) {
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            chownat(&shelf, &name, Some(uid), Some(gid), flags).or_fail("own the device", target)?;
+        }
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        mounts.push((node.target, open_tree(&shelf, &name, flags).or_fail("clone the device", &name)?));
+    }
+    fchdir(&shelf).or_fail("enter", "the devices")?;
+    unmount(".", UnmountFlags::DETACH).or_fail("detach", "the devices")?;
+    fchdir(root).or_fail("enter", "the root")?;
+    Ok(mounts)
+}
+
+/// Makes the directories above a path in /dev.
+fn parents(dev: &OwnedFd, path: &Path) -> Result<(), Failure> {
+    let above = path.parent().unwrap_or(Path::new("")).ancestors().collect::<Vec<_>>();
+    for directory in above.into_iter().rev().filter(|path| !path.as_os_str().is_empty()) {
+        match mkdirat(dev, directory, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Kernel::EXIST) => {}
+            Err(error) => return Err(error).or_fail("make /dev", directory),
+        }
     }
     Ok(())
 }
 
 fn directory(dev: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
-    mkdirat(dev, name, Mode::from_raw_mode(0o755)).or_fail("make /dev", name)?;
-    openat(dev, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).or_fail("open /dev", name)
+    parents(dev, &Path::new(name).join("below"))?;
+    openat(dev.as_fd(), name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).or_fail("open /dev", name)
 }

@@ -2,6 +2,7 @@
 //!
 //! When it ends, the kernel kills what is left in the pid namespace: no RUN leaves a process behind.
 
+use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -18,16 +19,18 @@ use rustix::thread::UnshareFlags;
 use crate::exec::failure::{Errno, Failure, OrFail};
 use crate::exec::rung::Rung;
 use crate::exec::user::Identity;
-use crate::exec::{Exit, Network, Process, sys};
+use crate::exec::{Exit, Network, Process, cgroup, sys};
 
 use super::mounts::Planned;
 use super::owners::Owners;
-use super::{outer, program};
+use super::{outer, program, terminal};
 
 /// What process 1 is given.
 pub(super) struct First<'a> {
     pub(super) given: Given,
     pub(super) planned: Planned,
+    /// The control groups to be in.
+    pub(super) groups: Vec<File>,
     /// Signals for the program come in here; its end means that the builder is gone.
     pub(super) socket: &'a UnixStream,
 }
@@ -50,15 +53,16 @@ pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
     }
     // The program may be root: it must not look into this process, which holds the host's capabilities.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("close", "process 1 to inspection")?;
+    cgroup::enter(first.groups)?;
     separate(&first.given)?;
     let root = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "the root")?;
-    first.planned.attach(&root)?;
+    first.planned.attach(&root, &first.given.process.sandbox)?;
     if first.given.rung.is_in_user_namespace() {
         outer::leave_host(&root)?;
     }
     let children = sys::watch_children().or_fail("watch", "children")?;
-    let (program, owners) = start(&first.given, || Ok(()))?;
+    let (program, owners) = start(&first.given, || terminal::give(&first.given.process, first.socket))?;
     attend(program, first.socket, &children, owners.as_ref())
 }
 

@@ -6,12 +6,14 @@
 //! program    between fork and execve: capabilities, seccomp, user, working directory
 //! root       where the root file system comes from      mountpoint   places to mount at, made and unmade
 //! mounts     what is mounted there                       devices      /dev
+//! limits     of each process                             seccomp      calls that are refused
 //! ```
 
 mod capabilities;
 mod chroot;
 mod devices;
 mod first;
+mod limits;
 mod mountpoint;
 mod mounts;
 mod outer;
@@ -19,6 +21,7 @@ mod owners;
 mod program;
 mod root;
 mod seccomp;
+mod terminal;
 
 use std::process::ExitCode;
 

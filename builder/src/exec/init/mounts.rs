@@ -23,9 +23,10 @@ use rustix::process::fchdir;
 
 use crate::exec::failure::{Errno, Failure, OrFail};
 use crate::exec::rung::Rung;
+use crate::exec::sandbox::{Confinement, Sandbox};
 use crate::exec::{Access, Mount, Root, SecretFile, Source, sys};
 
-use super::devices::{self, HostDevices};
+use super::devices::{self, Nodes};
 use super::mountpoint::{Kind, Mountpoints};
 use super::outer::open_place;
 use super::root;
@@ -55,6 +56,7 @@ const TMPFS_MODE: u32 = 0o1777;
 /// Everything to mount, in order.
 pub(super) struct Planned {
     items: Vec<Item>,
+    nodes: Nodes,
 }
 
 struct Item {
@@ -67,7 +69,7 @@ enum What {
     Proc,
     /// A clone of the host's, where no other can be made.
     Sys(Option<OwnedFd>),
-    Dev(HostDevices),
+    Dev,
     Tmpfs {
         size_bytes: Option<u64>,
         mode: Option<u32>,
@@ -82,16 +84,14 @@ enum What {
 
 impl Planned {
     /// Clones what comes from the host, which is still in sight.
-    pub(super) fn open(mounts: Vec<Mount>, rung: Rung) -> Result<Self, Failure> {
+    pub(super) fn open(mounts: Vec<Mount>, sandbox: &Sandbox, rung: Rung) -> Result<Self, Failure> {
+        let mut nodes = Nodes::find(&sandbox.devices, rung)?;
         let item = |target: String, what| Item { target, place: PathBuf::new(), what };
-        let (sys, devices) = match rung.is_in_user_namespace() {
-            true => (host_sys()?, HostDevices::open()?),
-            false => (None, HostDevices::default()),
-        };
+        let sys = if rung.is_in_user_namespace() { host_sys()? } else { None };
         let mut items = vec![
             item("/proc".to_owned(), What::Proc),
             item("/sys".to_owned(), What::Sys(sys)),
-            item("/dev".to_owned(), What::Dev(devices)),
+            item("/dev".to_owned(), What::Dev),
         ];
         for mount in mounts {
             let what = match mount.source {
@@ -103,7 +103,10 @@ impl Planned {
             };
             items.push(item(mount.target, what));
         }
-        Ok(Self { items })
+        for (target, node) in nodes.elsewhere()? {
+            items.push(item(target, What::Detached(node, Kind::File)));
+        }
+        Ok(Self { items, nodes })
     }
 
     /// Finds or makes the mount points, but for those that lie in another mount.
@@ -127,23 +130,28 @@ impl Planned {
     }
 
     /// Mounts everything below `root`, which is also the working directory.
-    pub(super) fn attach(self, root: &OwnedFd) -> Result<(), Failure> {
-        let mut items = self.items;
+    pub(super) fn attach(self, root: &OwnedFd, sandbox: &Sandbox) -> Result<(), Failure> {
+        let (mut items, mut nodes) = (self.items, Some(self.nodes));
         materialise(root, &mut items)?;
         let (mut proc, mut sys, mut dev) = (None, None, None);
         for Item { target, place, what } in items {
             let place = reach(root, &place, what.kind())?;
             match what {
                 What::Proc => proc = Some(mount_filesystem("proc", &[], quiet(), &place)?),
-                What::Sys(host) => sys = Some(mount_sys(host, &place)?),
-                What::Dev(host) => dev = Some(devices::mount(&place, &host)?),
+                What::Sys(host) => sys = Some(mount_sys(host, sandbox, &place)?),
+                What::Dev => {
+                    let nodes = nodes.take().expect("because there is one /dev");
+                    dev = Some(devices::mount(root, &place, nodes, sandbox)?);
+                }
                 What::Tmpfs { size_bytes, mode } => drop(mount_tmpfs(size_bytes, mode, &place)?),
                 What::Detached(mount, _) => attach(&mount, &place, &target)?,
                 What::File { .. } | What::Secret(_) => {}
             }
         }
         match (proc, sys, dev) {
-            (Some(proc), Some(sys), Some(dev)) => protect(&proc, &sys, &dev),
+            (Some(proc), Some(sys), Some(dev)) if sandbox.confinement == Confinement::Usual => {
+                protect(&proc, &sys, &dev)
+            }
             _ => Ok(()),
         }
     }
@@ -204,6 +212,10 @@ fn detached(mount: OwnedFd, path: &Path, access: Access) -> Result<What, Failure
     }
     let stat = rustix::fs::fstat(&mount).or_fail("stat", path)?;
     let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+    if is_directory {
+        // A program may make nodes there, but not use them: see `devices`.
+        sys::refuse_devices(mount.as_fd()).or_fail("refuse devices in", path)?;
+    }
     Ok(What::Detached(mount, if is_directory { Kind::Directory } else { Kind::File }))
 }
 
@@ -216,8 +228,9 @@ fn host_sys() -> Result<Option<OwnedFd>, Failure> {
 }
 
 /// Mounts /sys: one of this sandbox's own network, which a user namespace with the host's may not have.
-fn mount_sys(host: Option<OwnedFd>, place: &OwnedFd) -> Result<OwnedFd, Failure> {
-    let attributes = quiet() | MountAttrFlags::MOUNT_ATTR_RDONLY;
+fn mount_sys(host: Option<OwnedFd>, sandbox: &Sandbox, place: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let mut attributes = quiet();
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, sandbox.confinement == Confinement::Usual);
     let own = filesystem("sysfs", &[], attributes);
     let mount = match (own, host) {
         (Err(Failure::Io { errno: Errno(libc::EPERM), .. }), Some(host)) => host,

@@ -19,10 +19,12 @@ use rustix::process::{
 use rustix::thread::UnshareFlags;
 
 use crate::exec::failure::{Failure, OrFail};
+use crate::exec::network::Keeper;
 use crate::exec::plan::{self, Outcome, Plan};
 use crate::exec::rung::Rung;
+use crate::exec::sandbox::Confinement;
 use crate::exec::user::{self, Identity};
-use crate::exec::{Exit, Mount, Source, hosts, memory, sys};
+use crate::exec::{Exit, Mount, Network, Source, cgroup, hosts, memory, sys};
 
 use super::chroot;
 use super::first::{self, First, Given};
@@ -73,16 +75,25 @@ fn settle() -> Result<UnixStream, Failure> {
 }
 
 fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
+    let mut keeper = match plan.process.network {
+        Network::Private => Some(Keeper::start(&plan.connectors)?),
+        Network::Host | Network::None => None,
+    };
+    let groups = cgroup::open(&plan.process.sandbox.groups)?;
     sys::unshare(UnshareFlags::NEWNS).or_fail("unshare", "the mount namespace")?;
+    keeper.as_mut().map_or(Ok(()), Keeper::connect)?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .or_fail("make private", "/")?;
     let root = root::mount(&plan.process.root, plan.rung)?;
+    if plan.process.sandbox.confinement == Confinement::Usual {
+        sys::refuse_devices(root.as_fd()).or_fail("refuse devices in", "the root")?;
+    }
     let mut mounts = plan.process.mounts.clone();
     mounts.splice(0..0, hosts::mounts(&plan.process, &plan.resolver));
     if plan.rung == Rung::SingleId {
         mounts.extend(apt_without_users(&root));
     }
-    let mut planned = Planned::open(mounts, plan.rung)?;
+    let mut planned = Planned::open(mounts, &plan.process.sandbox, plan.rung)?;
     enter(&root)?;
     if !plan.rung.is_in_user_namespace() {
         leave_host(&root)?;
@@ -94,7 +105,7 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     let result = mountpoints
         .working_directory(&given.process.cwd, &given.identity)
         .and_then(|()| planned.place(&mut mountpoints))
-        .and_then(|()| watch(First { given, planned, socket }));
+        .and_then(|()| watch(First { given, planned, groups, socket }));
     // Also after a failure: the caller may want to look at what the upper directory holds.
     let removed = mountpoints.remove();
     let exit = result?;

@@ -13,65 +13,79 @@ use rustix::thread::{
 
 use crate::exec::failure::{Errno, Failure, OrFail};
 use crate::exec::rung::Rung;
-use crate::exec::{Process, descriptors, sys};
+use crate::exec::sandbox::{Privileges, Sandbox};
+use crate::exec::{Process, sys};
 
 use super::first::Given;
-use super::{capabilities, owners, seccomp};
+use super::{capabilities, limits, owners, seccomp};
 
 /// Where programs are looked for if the image says nothing: Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Becomes the program; returns only to say why not. Calls about owners may be handed over to who reads `owners`.
 pub(super) fn become_it(given: &Given, owners: &UnixStream) -> Failure {
-    let limited = given.descriptors.map_or(Ok(()), descriptors::restore);
-    match limited.and_then(|()| give_up(given, owners)) {
+    match give_up(given, owners) {
         Ok(()) => execute(&given.process, &given.identity.home),
         Err(failure) => failure,
     }
 }
 
 fn give_up(given: &Given, owners: &UnixStream) -> Result<(), Failure> {
-    let Given { process, identity, .. } = given;
-    // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
-    setsid().or_fail("start", "a session")?;
-    // In a changed root it was replaced by the container's, which is a device for sure.
-    if given.rung != Rung::Chroot {
-        let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        rustix::stdio::dup2_stdin(&null.or_fail("open", "/dev/null")?)
-            .or_fail("replace", "standard input")?;
+    let Given { process, identity, descriptors, .. } = given;
+    let sandbox = &process.sandbox;
+    if sandbox.terminal.is_none() {
+        leave_streams(given.rung)?;
     }
     sys::drop_descriptors(3, sys::Inherited::CloseOnExec).or_fail("close", "descriptors")?;
     sys::reset_signals();
     umask(Mode::from_raw_mode(0o022));
     chdir(Path::new(if process.cwd.is_empty() { "/" } else { &process.cwd }))
         .or_fail("enter", &process.cwd)?;
-    capabilities::drop_bounding(given.rung)?;
-    filter_calls(given.rung)?;
+    limits::set(&sandbox.ulimits, *descriptors)?;
+    capabilities::drop_bounding(sandbox.capabilities, given.rung)?;
+    if sandbox.privileges == Privileges::Refused {
+        sys::refuse_privileges().or_fail("set", "no_new_privs")?;
+    }
+    filter_calls(sandbox, given.rung)?;
     if given.rung == Rung::SingleId {
         // There is nobody else to become.
         owners::hand_over(owners)?;
-        return capabilities::keep_defaults(given.rung);
+        return capabilities::keep(sandbox.capabilities, given.rung);
     }
     let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
     set_thread_groups(&groups).or_fail("set", "supplementary groups")?;
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     set_thread_res_gid(gid, gid, gid).or_fail("set", "the group")?;
-    capabilities::keep_defaults(given.rung)?;
+    capabilities::keep(sandbox.capabilities, given.rung)?;
     // For any other user than root this also clears what is left.
     set_thread_res_uid(uid, uid, uid).or_fail("set", "the user")
 }
 
+/// Leaves what the builder's own streams would give it, but for what the program writes.
+fn leave_streams(rung: Rung) -> Result<(), Failure> {
+    // A session of its own has no terminal, so nothing can be typed into the host's (TIOCSTI).
+    setsid().or_fail("start", "a session")?;
+    // In a changed root it was replaced by the container's, which is a device for sure.
+    if rung != Rung::Chroot {
+        let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        rustix::stdio::dup2_stdin(&null.or_fail("open", "/dev/null")?)
+            .or_fail("replace", "standard input")?;
+    }
+    Ok(())
+}
+
 /// Keeps the program from calls that no program needs.
-fn filter_calls(rung: Rung) -> Result<(), Failure> {
+fn filter_calls(sandbox: &Sandbox, rung: Rung) -> Result<(), Failure> {
     let is_filtered = || secure_computing_mode().is_ok_and(|mode| mode == SecureComputingMode::Filter);
     if rung == Rung::Chroot && is_filtered() {
         return Ok(());
     }
+    let Some(program) = seccomp::program(sandbox)? else { return Ok(()) };
     // While there still is CAP_SYS_ADMIN: without it the kernel wants no_new_privs, and sudo would break.
-    match sys::load_seccomp(&seccomp::program()?).map_err(Errno::from) {
+    match sys::load_seccomp(&program).map_err(Errno::from) {
         Err(Errno(libc::EACCES)) if rung == Rung::Chroot => {
             set_no_new_privs(true).or_fail("set", "no_new_privs")?;
-            sys::load_seccomp(&seccomp::program()?).or_fail("load", "the seccomp filter")
+            sys::load_seccomp(&program).or_fail("load", "the seccomp filter")
         }
         loaded => loaded.or_fail("load", "the seccomp filter"),
     }

@@ -11,6 +11,7 @@
 //! no variable is left.
 
 mod copy;
+mod machine;
 mod remote;
 mod run;
 
@@ -20,6 +21,7 @@ use std::hash::{Hash, Hasher};
 use oxbox_layers::oci::{Config, Descriptor};
 
 pub use copy::{Copy, CopyInstruction, Placing, Source, Unpack};
+pub use machine::Machine;
 pub use remote::{Git, Http, Local};
 pub use run::{Mount, MountFiles, MountTree, Network, Run, RunFile, Security};
 

@@ -2,7 +2,7 @@
 
 use oxbox_layers::oci::Platform;
 
-use super::VertexId;
+use super::{Machine, VertexId};
 use crate::dockerfile::mount::{FileOwner, Sharing};
 
 /// RUN.
@@ -28,8 +28,12 @@ pub struct Run {
     pub mounts: Vec<Mount>,
     /// `--security`.
     pub security: Security,
-    /// What the machine is called, if `BUILDKIT_SANDBOX_HOSTNAME` says.
+    /// What the machine is called, if the caller or `BUILDKIT_SANDBOX_HOSTNAME` says.
     pub hostname: Option<String>,
+    /// The SHELL of the stage: for whoever wants to look at the place, and no part of a key.
+    pub shell: Vec<String>,
+    /// What else the caller says of the machine.
+    pub machine: Machine,
     /// What it runs on.
     pub platform: Platform,
 }
@@ -141,6 +145,8 @@ pub enum Network {
     Host,
     /// Loopback alone.
     None,
+    /// One of its own, from which others can be reached.
+    Private,
 }
 
 impl Mount {

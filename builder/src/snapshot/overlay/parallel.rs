@@ -15,13 +15,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::{io, thread};
 
-use oxbox_layers::oci::DiffId;
+use oxbox_layers::oci::{ChainId, DiffId};
 use oxbox_layers::tar::Entry;
 use oxbox_layers::tree::apply::Lower;
 use oxbox_layers::tree::{Stack, TreeError};
 
-use super::Overlay;
-use crate::snapshot::{Active, Layers, SnapshotError, unpack};
+use super::{Overlay, start_again};
+use crate::snapshot::{Active, Known, Layers, OpenLayer, SnapshotError, above, io_error, unpack};
 
 /// What lies below a layer that is unpacked, looked at if that must be. Keeps it from being pruned then.
 pub(super) struct Below<'a> {
@@ -76,6 +76,57 @@ impl Lower for Below<'_> {
 }
 
 impl Overlay {
+    /// Unpacks the topmost layer of a chain unless it is here; `open` yields its uncompressed tar and
+    /// may not be called. With what is `known` of the layer, only what differs from another layer that is
+    /// unpacked may have to be made; the tree is the same.
+    ///
+    /// Atomic: others see the whole layer or none. A second caller waits for the first and then finds
+    /// it done.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::Missing`] for the lowest layer below that is not here.
+    pub fn unpack(
+        &self,
+        chain: &[DiffId],
+        open: &mut OpenLayer<'_>,
+        known: Option<&Known<'_>>,
+    ) -> Result<(), SnapshotError> {
+        let lower = &chain[..chain.len().saturating_sub(1)];
+        let below = Below::new(self, lower, &|| Ok(()));
+        below.active()?;
+        self.unpack_above(chain, &below, open, known)
+    }
+
+    fn unpack_above(
+        &self,
+        chain: &[DiffId],
+        below: &Below<'_>,
+        open: &mut OpenLayer<'_>,
+        known: Option<&Known<'_>>,
+    ) -> Result<(), SnapshotError> {
+        let Some((layer, lower)) = chain.split_last() else { return Ok(()) };
+        let Some(name) = ChainId::of(chain) else { return Ok(()) };
+        self.make(&name, &mut |claim| {
+            if let Some(made) = self.make_same(claim, layer)? {
+                return Ok(made);
+            }
+            if let Some(known) = known.filter(|known| above::is_worth_it(&known.index, &known.chunks)) {
+                match self.make_above(claim, chain, below.active()?, known) {
+                    Ok(Some(made)) => return Ok(made),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(%layer, %error, "unpacked whole, after a failure"),
+                }
+                start_again(claim)?;
+            }
+            let fs = claim.path().join("fs");
+            let mut tar = open().map_err(io_error("open the layer for", &fs))?;
+            let root = unpack::unpack(&fs, Some(below), &mut tar)?;
+            let noted = known.map(|known| (&*known.index, &*known.chunks));
+            Ok((root, above::note(claim.path(), *layer, ChainId::of(lower), noted)?))
+        })
+    }
+
     /// Unpacks all layers of a chain that are not here.
     pub(super) fn unpack_missing(&self, chain: &[DiffId], layers: &dyn Layers) -> Result<(), SnapshotError> {
         let first = self.unpacked(chain)?;

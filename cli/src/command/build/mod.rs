@@ -8,6 +8,7 @@ mod deliver;
 mod edits;
 mod elsewhere;
 mod exporter;
+mod failure;
 mod familiar;
 mod inputs;
 mod listen;
@@ -54,6 +55,7 @@ use inputs::Inputs;
 use listen::{Given, Kept, Listening};
 use outputs::{Format, Outputs, Wanted};
 use sandbox::Sandbox;
+pub(crate) use sandbox::{SecurityError, VolumeError};
 pub(crate) use secrets::SecretError;
 use shown::Shown;
 use tidying::Tidying;
@@ -132,6 +134,17 @@ pub(crate) enum OptionError {
         #[source]
         source: std::io::Error,
     },
+    /// Nobody sits at a terminal.
+    #[error("--on-error=shell needs a terminal at standard input and standard error")]
+    NoTerminal,
+    /// Memory and swap together are less than memory.
+    #[error("--memory-swap ({both} bytes) counts memory too, and is less than --memory ({memory} bytes)")]
+    SwapBelowMemory {
+        /// Of memory.
+        memory: u64,
+        /// Of both.
+        both: u64,
+    },
     /// There is only one standard input.
     #[error("context and Dockerfile cannot both come from standard input")]
     InputTwice,
@@ -180,10 +193,11 @@ pub(super) fn run(options: &Build, settings: &Settings) -> anyhow::Result<()> {
     if let Some(question) = options.question(&plan, &at_hand) {
         return question.answer(&root);
     }
-    let request = options.request(&root, plan, &wanted, (&at_hand, lent))?;
+    let programs = exec::Interrupt::new();
+    let request = options.request(&root, plan, &wanted, (&at_hand, lent, &programs))?;
     let showing = options.shown.begin(settings, &request, &wanted.names())?;
     let explanation = Kept::default();
-    let images = build(options, &request, &wanted, &root, (&showing.building, &explanation));
+    let images = build(options, &request, &wanted, &root, (&showing.building, &explanation, &programs));
     let shown = showing.end(&images);
     let explanation = listen::kept(explanation);
     let built = images.and_then(|images| shown.and_then(|()| options.tell(&images, &wanted, explanation)));
@@ -200,10 +214,9 @@ fn build(
     request: &Request,
     wanted: &Wanted,
     root: &Root,
-    (progress, explanation): (&Arc<Building>, &Kept),
+    (progress, explanation, programs): (&Arc<Building>, &Kept, &exec::Interrupt),
 ) -> anyhow::Result<Vec<Exported>> {
     let (signals, runtime) = (Interrupt::watch()?, runtime::start()?);
-    let programs = exec::Interrupt::new();
     runtime.spawn(pass_on(signals.clone(), programs.clone()));
     let fetch = Arc::new(Puller {
         store: Arc::clone(&request.store),
@@ -225,11 +238,11 @@ fn build(
     let made = match options.outputs.verify {
         false => {
             let listening = Listening { inner: &ahead, explanation, given: &given };
-            oxbox_builder::build(request, &fetching, &listening, &programs).map_err(Into::into)
+            oxbox_builder::build(request, &fetching, &listening, programs).map_err(Into::into)
         }
         true => {
             let listening = Listening { inner: &**progress, explanation, given: &given };
-            verify(request, &fetching, &listening, &programs)
+            verify(request, &fetching, &listening, programs)
         }
     };
     let images = match made {
@@ -282,8 +295,14 @@ pub(crate) struct Irreproducible {
 async fn pass_on(signals: Interrupt, programs: exec::Interrupt) {
     /// SIGTERM, whichever signal it was: to programs it means the same.
     const TERMINATE: u8 = 15;
+    /// SIGKILL, for those that do not listen: who gave a build up waits for it.
+    const KILL: u8 = 9;
+    /// What a program has to tidy up.
+    const GRACE: std::time::Duration = std::time::Duration::from_millis(700);
     signals.happened().await;
     programs.send(TERMINATE);
+    tokio::time::sleep(GRACE).await;
+    programs.send(KILL);
 }
 
 impl Build {
@@ -317,6 +336,8 @@ impl Build {
             platforms: inputs.platforms(),
             emulated: plan::emulated(Path::new(plan::BINFMT_MISC)),
             network: self.sandbox.network(),
+            hostname: self.sandbox.hostname(),
+            machine: self.sandbox.machine(),
             contexts: inputs.contexts()?,
             allow: self.sandbox.allow.iter().copied().collect(),
             ..plan::Options::default()
@@ -361,7 +382,7 @@ impl Build {
         root: &Root,
         options: plan::Options,
         wanted: &Wanted,
-        (at_hand, lent): (&AtHand, Lent),
+        (at_hand, lent, programs): (&AtHand, Lent, &exec::Interrupt),
     ) -> anyhow::Result<Request> {
         Ok(Request {
             forms: wanted.forms.clone(),
@@ -375,6 +396,7 @@ impl Build {
             origin: at_hand.origin.clone(),
             options,
             names: wanted.stored(),
+            surroundings: self.sandbox.surroundings(programs)?,
             secrets: lent.secrets,
             agents: lent.agents,
             times: self.outputs.times(),

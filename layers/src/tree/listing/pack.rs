@@ -10,6 +10,8 @@
 //! Little endian. It is read by the machine that wrote it, and only as long as that runs: what is damaged,
 //! or of another version, is no listing.
 
+use std::sync::Arc;
+
 use super::{Listing, Own, Record};
 use crate::tar::{Entry, Kind};
 
@@ -54,7 +56,7 @@ impl Listing {
         let (mode, uid, gid, mtime) = (at.word()?, at.word()?, at.word()?, at.signed()?);
         let mut records = Vec::new();
         while !at.0.is_empty() {
-            records.push(Record::take(&mut at)?);
+            records.push(Arc::new(Record::take(&mut at)?));
         }
         Some(Self { device, root: Own { mode, uid, gid, mtime }, records })
     }

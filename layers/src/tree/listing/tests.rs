@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -38,7 +39,8 @@ fn listed(tree: &Path) -> Listing {
     let root = Root::open(tree).unwrap();
     let mut listing = Listing::of(&root, None, &Contents::new()).unwrap();
     for record in listing.records.iter_mut().filter(|record| record.is_file()) {
-        record.content = Some(super::hash(&root, &record.entry.path).unwrap());
+        let content = super::hash(&root, &record.entry.path).unwrap();
+        Arc::make_mut(record).content = Some(content);
     }
     listing
 }

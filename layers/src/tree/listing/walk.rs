@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::vec::IntoIter;
 
 use rustix::fs::{AtFlags, FileType, OFlags, Stat};
@@ -19,11 +20,12 @@ use crate::tar::Kind;
 const DIRECTORY_BYTES: usize = 32 << 10;
 
 /// What is where.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack of the walk")]
 pub(super) enum Visit<'a> {
     /// Listed, and not in the tree any more.
     Gone(&'a Record),
     /// As listed; nothing but that was looked at.
-    Same(&'a Record),
+    Same(&'a Arc<Record>),
     /// In the tree, and listed otherwise or not at all.
     Other(Option<&'a Record>, Found),
 }
@@ -63,7 +65,7 @@ pub(super) fn walk<E: From<TreeError>>(
         let record = child.place.ok().map(|place| &before.records[place]);
         match (child.found, record) {
             (None, Some(record)) => visit(Visit::Same(record))?,
-            (Some(found), record) => visit(Visit::Other(record, found))?,
+            (Some(found), record) => visit(Visit::Other(record.map(|record| &**record), found))?,
             (None, None) => unreachable!("because only a record is a reason not to look"),
         }
         if child.is_directory {

@@ -15,7 +15,7 @@ use super::{
     hardlink, members_of, paths, symlink, tree,
 };
 use crate::tar::{Entry, Kind, Writer, whiteout};
-use crate::tree::apply::Lower;
+use crate::tree::apply::{Entries, Lower};
 use crate::tree::diff::DiffError;
 use crate::tree::overlay::{Namespace, changes};
 use crate::tree::{Stack, TreeError, emit, scan};
@@ -104,6 +104,34 @@ fn a_whiteout_device_counts_only_over_something() {
     make_whiteout(&upper.path().join("etc/motd"));
     make_whiteout(&upper.path().join("etc/never"));
     assert_eq!(changed(upper.path(), &[lower.path()]), ["etc", "etc/.wh.motd"]);
+}
+
+#[test]
+fn a_whiteout_that_is_an_attribute_hides_as_a_device_does() {
+    let bottom = tree(&[directory("etc"), file("etc/motd", ""), file("etc/fstab", "")]);
+    let upper = tree(&[directory("etc"), file("etc/motd", ""), file("etc/fstab", "not empty")]);
+    for name in ["etc/motd", "etc/fstab"] {
+        let path = upper.path().join(name);
+        rustix::fs::setxattr(path, "user.overlay.whiteout", b"y", XattrFlags::empty()).unwrap();
+    }
+    assert_eq!(changed(upper.path(), &[bottom.path()]), ["etc", "etc/fstab", "etc/.wh.motd"]);
+    let stack = stack(&[upper.path(), bottom.path()]);
+    assert!(stack.find(b"etc/motd").unwrap().is_none());
+    assert!(stack.find(b"etc/fstab").unwrap().is_some());
+}
+
+#[test]
+fn a_stack_that_is_made_flat_shows_the_same() {
+    let bottom = tree(&[directory("etc"), file("etc/motd", "1"), file("etc/fstab", ""), directory("usr")]);
+    let top = snapshot(&[hide("etc/fstab"), directory("usr"), opaque("usr"), file("usr/x", "2")], None);
+    let stack = stack(&[top.path(), bottom.path()]);
+    let flat = tempfile::tempdir().unwrap();
+    let root = Root::open(flat.path()).unwrap();
+    let mut entries = Entries::new(&root, &OPTIONS).unwrap();
+    crate::tree::flatten(&stack, &root, &mut entries).unwrap();
+    entries.finish().unwrap();
+    assert_eq!(paths(flat.path()), ["etc", "etc/motd", "usr", "usr/x"]);
+    assert_eq!(std::fs::read(flat.path().join("etc/motd")).unwrap(), b"1");
 }
 
 #[test]

@@ -33,11 +33,11 @@ use rustix::process::{
 
 use crate::exec::failure::{Failure, OrFail};
 use crate::exec::plan::Plan;
-use crate::exec::{Exit, Mount, Network, Root, hosts, sys};
+use crate::exec::{Exit, Mount, Network, Root, cgroup, hosts, sys};
 
 use super::first::{self, Given};
 use super::mountpoint::Mountpoints;
-use super::outer;
+use super::{outer, terminal};
 use devices::Devices;
 use placed::Placed;
 
@@ -48,9 +48,15 @@ pub(super) fn carry_out(mut plan: Plan, socket: &UnixStream) -> Result<Exit, Fai
     let Root::Directory(path) = plan.process.root.clone() else {
         return Err(unable("stack layers"));
     };
-    if plan.process.network == Network::None {
-        return Err(unable("keep the network away (--network=none)"));
+    match plan.process.network {
+        Network::Host => {}
+        Network::None => return Err(unable("keep the network away (--network=none)")),
+        Network::Private => return Err(unable("make a network of its own (--network=private)")),
     }
+    if !plan.process.sandbox.devices.is_empty() {
+        return Err(unable("give devices (--device, --security=insecure)"));
+    }
+    cgroup::enter(cgroup::open(&plan.process.sandbox.groups)?)?;
     plan.process.hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = open(&path, flags, Mode::empty()).or_fail("open", &path)?;
@@ -109,6 +115,7 @@ fn watch(given: &Given, root: &OwnedFd, devices: Devices, socket: &UnixStream) -
         .or_fail("open", "/dev/null")?;
     let program = first::start(given, || {
         rustix::stdio::dup2_stdin(&null).or_fail("replace", "standard input")?;
+        terminal::give(&given.process, socket)?;
         fchdir(root).or_fail("enter", "the root")?;
         chroot(".").or_fail("change the root to", Path::new("."))?;
         chdir("/").or_fail("enter", "the root")

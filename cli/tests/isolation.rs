@@ -1,4 +1,5 @@
 //! How programs of RUN are kept apart: what is told of it, what is asked for, and what is refused.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod support;
 

@@ -41,6 +41,8 @@ pub(super) struct Plan {
     pub(super) descriptors: Option<u64>,
     /// What may connect a private network.
     pub(super) connectors: Vec<Connector>,
+    /// Whether the program is to have huge pages, which the builder refused for itself.
+    pub(super) huge_pages: bool,
 }
 
 /// How it went.

@@ -13,7 +13,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use super::network::Connector;
 use super::output::Lines;
 use super::plan::{self, INIT_NAME, Outcome, Plan};
-use super::{Exit, Failure, Interrupt, Network, Process, Stream, descriptors, hosts, rung, sys};
+use super::{Exit, Failure, Interrupt, Network, Process, Stream, descriptors, hosts, memory, rung, sys};
 
 /// What a pipe holds by default: one read empties it.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -116,6 +116,7 @@ pub(super) fn begin(
             Network::Private => Connector::find().unwrap_or_default(),
             Network::Host | Network::None => Vec::new(),
         },
+        huge_pages: memory::for_programs(),
     };
     // An init that failed early closes its end; its outcome says why, so that comes first.
     let sent = plan::send(&plan, &socket);

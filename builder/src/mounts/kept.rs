@@ -23,7 +23,7 @@ const MAX_NOTE_BYTES: u64 = 64 << 10;
 /// A cache mount at rest or in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// Name of its folder: key and number.
+    /// Where its folder is among the mounts: key and number.
     pub name: String,
     /// What it is of.
     pub about: About,
@@ -96,11 +96,11 @@ impl About {
 impl Mounts {
     /// Returns those that are there, in order of their names.
     pub fn list(&self) -> Result<Vec<Kept>, MountsError> {
-        let kept = self.slots(None)?.into_iter().filter_map(|slot| {
+        let kept = self.everywhere()?.into_iter().filter_map(|slot| {
             // Without a lock it is just going away.
             let used = fs::metadata(slot.path.join(LOCK)).and_then(|found| found.modified()).ok()?;
             let about = About::read(&slot.path).unwrap_or_default();
-            let name = format!("{}-{}", slot.name, slot.number);
+            let name = slot.path.strip_prefix(&self.all).ok()?.to_str()?.to_owned();
             Some(Kept { name, about, files: slot.path.join(FILES), used })
         });
         Ok(kept.collect())
@@ -108,7 +108,7 @@ impl Mounts {
 
     /// Returns what a mount takes on disk: as it was noted, if no RUN took it since, else as `measure` says.
     pub fn bytes(&self, kept: &Kept, measure: impl FnOnce(&Path) -> u64) -> Result<u64, MountsError> {
-        let folder = self.folder.join(&kept.name);
+        let folder = self.all.join(&kept.name);
         if let Some(bytes) = noted(&folder.join(SIZE), kept.used) {
             return Ok(bytes);
         }
@@ -132,7 +132,7 @@ impl Mounts {
 
     /// Whether a RUN uses it now.
     pub fn is_in_use(&self, name: &str) -> Result<bool, MountsError> {
-        let Some(slot) = Slot::read(self.folder.join(name)) else { return Ok(false) };
+        let Some(slot) = Slot::read(self.all.join(name)) else { return Ok(false) };
         self.prepare()?;
         let _turn = self.turn()?;
         Ok(slot.path.exists() && Self::alone(&slot)?.is_none())
@@ -140,7 +140,7 @@ impl Mounts {
 
     /// Removes a mount, unless a RUN uses it.
     pub fn remove(&self, name: &str) -> Result<Removal, MountsError> {
-        let Some(slot) = Slot::read(self.folder.join(name)) else { return Ok(Removal::Gone) };
+        let Some(slot) = Slot::read(self.all.join(name)) else { return Ok(Removal::Gone) };
         self.prepare()?;
         let claim = Claim::new(&self.making)?;
         let turn = self.turn()?;
@@ -157,7 +157,7 @@ impl Mounts {
     /// Takes a mount that nobody uses away from RUNs as long as the lock is held, to read what is in it;
     /// `None` if it is gone or in use.
     pub fn lock(&self, name: &str) -> Result<Option<(PathBuf, File)>, MountsError> {
-        let Some(slot) = Slot::read(self.folder.join(name)) else { return Ok(None) };
+        let Some(slot) = Slot::read(self.all.join(name)) else { return Ok(None) };
         self.prepare()?;
         let _turn = self.turn()?;
         if !slot.path.exists() {
@@ -174,7 +174,7 @@ impl Mounts {
         fill: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<bool, E> {
         let wanted = about.wanted();
-        if !self.slots(Some(&wanted.name()))?.is_empty() {
+        if !self.slots(&wanted.name())?.is_empty() {
             return Ok(false);
         }
         let mut is_new = false;

@@ -7,6 +7,7 @@
 //!     about                              JSON: id, owner, what it was filled with; for people, du and export
 //!     size                               bytes on disk, if it is no older than the lock
 //! $ROOT/mounts/making/<pid>-<n>/         one that is still being filled, or going away
+//! $ROOT/mounts/ids-<ids>/…               the same for a user namespace, whose files belong to other ids
 //! $ROOT/locks/mounts                     locked while one is chosen, published or removed
 //! ```
 //!
@@ -40,6 +41,7 @@ use rustix::fs::{FlockOperation, flock};
 pub use kept::{About, Kept, Removal};
 
 use crate::dockerfile::mount::{FileOwner, Sharing};
+use crate::exec::userns;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::claim;
 use crate::solve::{Key, KeyHasher};
@@ -47,6 +49,8 @@ use crate::solve::{Key, KeyHasher};
 /// The cache mounts of a state folder.
 #[derive(Debug, Clone)]
 pub struct Mounts {
+    all: PathBuf,
+    /// Of this process's user namespace.
     folder: PathBuf,
     making: PathBuf,
     locks: PathBuf,
@@ -127,8 +131,14 @@ const LOCK: &str = "lock";
 impl Mounts {
     /// Returns those of a state folder; nothing is made before one is taken.
     pub fn new(state: &Path) -> Self {
-        let folder = state.join("mounts");
-        Self { making: folder.join("making"), folder, locks: state.join("locks") }
+        let all = state.join("mounts");
+        // Without a mark nothing of another namespace is taken for one's own: its files are out of reach.
+        let folder = match userns::mark() {
+            Ok(None) => all.clone(),
+            Ok(Some(mark)) => all.join(mark),
+            Err(_) => all.join(userns::MARK),
+        };
+        Self { making: folder.join("making"), folder, all, locks: state.join("locks") }
     }
 
     /// Removes what killed processes left unfinished.
@@ -156,22 +166,40 @@ impl Mounts {
         Ok(file)
     }
 
-    /// Returns the folders of a name, or of all, in order of their numbers.
-    fn slots(&self, name: Option<&str>) -> Result<Vec<Slot>, MountsError> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed("list", &self.folder)(error)),
-        };
-        let mut slots = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(failed("list", &self.folder))?.path();
-            let slot = Slot::read(path);
-            slots.extend(slot.filter(|slot| name.is_none_or(|name| slot.name == name)));
-        }
-        slots.sort_unstable_by(|one, other| (&one.name, one.number).cmp(&(&other.name, other.number)));
+    /// Returns the mounts of a name in order of their numbers.
+    fn slots(&self, name: &str) -> Result<Vec<Slot>, MountsError> {
+        let mut slots = slots(&self.folder)?;
+        slots.retain(|slot| slot.name == name);
+        slots.sort_unstable_by_key(|slot| slot.number);
         Ok(slots)
     }
+
+    /// Returns all mounts, those of other user namespaces too, in order of their places.
+    fn everywhere(&self) -> Result<Vec<Slot>, MountsError> {
+        let mut found = slots(&self.all)?;
+        for path in entries(&self.all)? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            if name.is_some_and(|name| name.starts_with(userns::MARK)) {
+                found.extend(slots(&path)?);
+            }
+        }
+        found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        Ok(found)
+    }
+}
+
+fn slots(folder: &Path) -> Result<Vec<Slot>, MountsError> {
+    Ok(entries(folder)?.into_iter().filter_map(Slot::read).collect())
+}
+
+/// Lists a folder; one that is missing is empty.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, MountsError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("list", folder)(error)),
+    };
+    entries.map(|entry| Ok(entry.map_err(failed("list", folder))?.path())).collect()
 }
 
 /// The folder of one mount.

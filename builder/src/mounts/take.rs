@@ -75,7 +75,7 @@ impl Mounts {
 
     fn chosen(&self, wanted: &Wanted) -> Result<Choice, MountsError> {
         let name = wanted.name();
-        let slots = self.slots(Some(&name))?;
+        let slots = self.slots(&name)?;
         let held = |slot: Slot, lock| Held { name: name.clone(), path: slot.path, _lock: lock };
         let mut free = None;
         let is_any = !slots.is_empty();
@@ -127,7 +127,7 @@ impl Mounts {
             Choice::None => {}
         }
         let name = wanted.name();
-        let taken = self.slots(Some(&name))?;
+        let taken = self.slots(&name)?;
         let free = (0..).find(|number| taken.iter().all(|slot| slot.number != *number));
         let number = free.expect("because a folder has fewer entries than there are numbers");
         let path = self.folder.join(format!("{name}-{number}"));

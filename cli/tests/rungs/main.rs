@@ -14,6 +14,9 @@ use ladder::{Place, Rung};
 
 /// What cannot be the same on a rung, and why.
 const EXCEPTIONS: &[(&str, Rung, &str)] = &[
+    ("apt", Rung::SingleId, "apt becomes nobody else, and gives no folder of its own to whom it would be"),
+    ("attributes", Rung::SingleId, "as apt"),
+    ("capabilities", Rung::SingleId, "every program is root there"),
     ("groups", Rung::SingleId, "every program is root there"),
     ("owners", Rung::SingleId, "a link has no owner but root there"),
     ("special", Rung::SingleId, "a pipe has no owner but root there"),

@@ -169,7 +169,7 @@ pub(super) fn find(
         Err(error) => return Err(("read extended attributes of", path, error)),
     };
     let stands_in = kind == Kind::File { size: 0 };
-    let kind = marks.device.clone().filter(|_| stands_in).unwrap_or(kind);
+    let kind = marks.device.as_deref().filter(|_| stands_in).cloned().unwrap_or(kind);
     let own = (u64::from(stat.st_uid), u64::from(stat.st_gid));
     let (uid, gid) = marks.owner.filter(|_| own == (0, 0)).unwrap_or(own);
     let entry =

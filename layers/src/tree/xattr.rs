@@ -57,7 +57,7 @@ pub(super) struct Marks {
     /// The owner that it is meant to have.
     pub(super) owner: Option<(u64, u64)>,
     /// The device that it is meant to be.
-    pub(super) device: Option<Kind>,
+    pub(super) device: Option<Box<Kind>>,
 }
 
 /// Reads the attributes of `name` in a directory; the empty name is the directory itself.
@@ -81,7 +81,7 @@ pub(super) fn read(
         } else if attribute == recorded::OWNER {
             marks.owner = get(&path, name, attribute)?.as_deref().and_then(recorded::owner);
         } else if attribute == recorded::DEVICE {
-            marks.device = get(&path, name, attribute)?.as_deref().and_then(recorded::device);
+            marks.device = get(&path, name, attribute)?.as_deref().and_then(recorded::device).map(Box::new);
         } else if keep.keeps(attribute)
             && let Some(value) = get(&path, name, attribute)?
         {

@@ -92,7 +92,7 @@ impl Look {
             let is_news = |child: &Child| child.is_news() || is_disproved(path, child);
             if *is_outdated || children.iter().any(is_news) {
                 let believed = children.iter().filter(|child| !is_disproved(path, child));
-                known.learn(path, Records::of(believed.filter_map(|child| record(child))));
+                known.learn(path, Records::of(believed.filter_map(record)));
             }
         }
         let alone = locked(&self.alone);

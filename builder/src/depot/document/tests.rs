@@ -146,6 +146,15 @@ fn what_is_no_document_is_refused_and_says_why() {
 }
 
 #[test]
+fn what_fuzzing_begins_with_is_a_document() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/cache/whole");
+    let seed = std::fs::read(path).unwrap();
+    let document = Document::read(&seed, &[Descriptor::of(MediaType::OCI_LAYER_GZIP, b"layer")]).unwrap();
+    assert_eq!((document.records.len(), document.derivations.len()), (2, 2));
+    exercise_cache(&seed);
+}
+
+#[test]
 fn more_than_anybody_has_is_refused() {
     let line = format!("{{\"key\":\"{}\",\"layer\":0}}", key("x"));
     let many = format!("{{\"version\":1,\"records\":[{}]}}", vec![line.as_str(); MAX_ENTRIES + 1].join(","));

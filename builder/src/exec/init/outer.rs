@@ -24,7 +24,7 @@ use crate::exec::plan::{self, Outcome, Plan};
 use crate::exec::rung::Rung;
 use crate::exec::sandbox::Confinement;
 use crate::exec::user::{self, Identity};
-use crate::exec::{Exit, Mount, Network, Source, cgroup, hosts, sys};
+use crate::exec::{Exit, Mount, Network, Source, cgroup, hosts, memory, sys};
 
 use super::chroot;
 use super::first::{self, First, Given};
@@ -43,6 +43,9 @@ pub(super) fn main() -> ExitCode {
     if parent != Some(plan.parent) {
         // The builder died before the kernel knew that this process wants to die with it.
         return ExitCode::FAILURE;
+    }
+    if plan.huge_pages {
+        memory::allow_huge_pages();
     }
     let done = match plan.rung {
         Rung::Chroot => chroot::carry_out(plan, &socket),

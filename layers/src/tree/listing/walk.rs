@@ -20,6 +20,7 @@ use crate::tar::Kind;
 const DIRECTORY_BYTES: usize = 32 << 10;
 
 /// What is where.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack of the walk")]
 pub(super) enum Visit<'a> {
     /// Listed, and not in the tree any more.
     Gone(&'a Record),

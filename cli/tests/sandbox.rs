@@ -173,7 +173,8 @@ fn a_shell_is_opened_where_a_run_failed() {
     terminal.press(b"until stty size | grep '30 90'; do :; done\n");
     terminal.until("30 90");
     // Ctrl-C is the shell's, and does not end the build.
-    terminal.press(b"echo begun-$((1 + 1)); sleep 1000\n");
+    // It is told by the program itself, which the terminal is for by then.
+    terminal.press(b"sh -c 'echo begun-$((1 + 1)); exec sleep 1000'\n");
     terminal.until("begun-2");
     terminal.press(b"\x03");
     terminal.press(b"echo still-$((40 + 2))\n");

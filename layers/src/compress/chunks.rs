@@ -36,7 +36,7 @@ const CHUNK_BYTES: usize = HASH_BYTES + 4 + 4 + HASH_BYTES + 4;
 ///
 /// gzip at its default and at 9, zstd at its default, then a shorter sample at all levels of each.
 pub(super) const ENGINES: [&str; 5] = [
-    "sha256:a1003eabe4f914d85d80c643f72029df2c4cc6f6a00bf75aa297c3b630aea743",
+    "sha256:d39946654fd03082ecf994048db02429708b18239582d04169e21b72a64ecc74",
     "sha256:f1bb86cef27e955aecc3653313196c46eca970470c5c826f122a8cfc6b47240a",
     "sha256:8fb6003cb15ac93a9397956e9e02b16c345456a8e6c9c118b10278526f2d5470",
     "sha256:a0f1b61d286c32a1a5ad47881e48e15bc13d3cb0f2543d185f0d3ee4288a68c7",

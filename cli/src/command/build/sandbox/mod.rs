@@ -58,7 +58,7 @@ pub(super) struct Sandbox {
     limits: Limits,
     #[command(flatten)]
     security: Security,
-    /// A file or folder of this machine that every RUN sees: HOST:TARGET[:ro]. Nothing of it gets into layers.
+    /// A file or folder of this machine that every RUN sees: HOST:TARGET, perhaps with :ro. Nothing of it gets into layers.
     #[arg(long, value_name = "HOST:TARGET[:OPTIONS]", value_parser = volumes::volume)]
     volume: Vec<Volume>,
     /// The same in Buildah's other form, or memory: type=bind,src=HOST,target=TARGET or type=tmpfs,target=TARGET.

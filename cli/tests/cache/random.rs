@@ -136,7 +136,7 @@ fn sequence(seed: u64, is_random: bool) {
     fs::create_dir_all(oxbox.path("context/d")).unwrap();
     (0..FILES).for_each(|file| fs::write(oxbox.path(&format!("context/f{file}")), "0\n").unwrap());
     let mut stages = Stages { middles: Default::default(), is_random };
-    let mut last: Option<Digest> = None;
+    let (mut last, mut ids): (Option<Digest>, Vec<String>) = (None, Vec::new());
     for step in 0..STEPS {
         for _ in 0..dice.roll(3) {
             match dice.roll(2) {
@@ -155,7 +155,10 @@ fn sequence(seed: u64, is_random: bool) {
         assert_eq!((&found["got/id"], &found["got/id"]), (&found["copy"], &found["again"]), "{}", seen());
         if !is_random {
             assert_eq!(digest, fresh(&oxbox), "{}", seen());
+        } else if options.iter().any(|word| ["--no-cache", "first"].contains(word)) {
+            assert!(ids.iter().all(|id| *id != found["got/id"]), "it ran again: {}", seen());
         }
+        ids.push(found["got/id"].clone());
         last = Some(digest);
     }
 }

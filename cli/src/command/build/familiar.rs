@@ -7,7 +7,6 @@ use clap::Args;
 
 /// Options without a meaning of their own.
 #[derive(Debug, Args)]
-#[command(next_help_heading = None)]
 pub(super) struct Familiar {
     /// Whether the environment's proxies are given to RUN, as --build-arg would.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]

@@ -7,15 +7,12 @@ mod random;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
 
-use oxbox_layers::image::Image;
-use oxbox_layers::oci::{Descriptor, Digest, MediaType};
+use oxbox_layers::oci::Digest;
 use oxbox_layers::store::BlobStore as _;
-use oxbox_layers::tar::Reader;
 use support::Oxbox;
+use support::image::{files, image};
 
 /// A command whose layer is another one whenever it runs.
 const RANDOM: &str = "cat /proc/sys/kernel/random/uuid";
@@ -25,27 +22,6 @@ fn build(oxbox: &Oxbox, options: &[&str]) -> (Digest, String) {
     let ran = oxbox.run([&["build"], options, &["context"]].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     (ran.stdout.trim_end().parse().unwrap(), ran.stderr)
-}
-
-fn image(oxbox: &Oxbox, digest: &Digest) -> Image {
-    let store = oxbox.store();
-    let size = store.stat(digest).unwrap().unwrap();
-    Image::load(&store, &Descriptor::new(MediaType::new(MediaType::OCI_MANIFEST), *digest, size)).unwrap()
-}
-
-/// Returns all files of an image by path.
-fn files(oxbox: &Oxbox, digest: &Digest) -> BTreeMap<String, String> {
-    let (store, mut files) = (oxbox.store(), BTreeMap::new());
-    for layer in image(oxbox, digest).layers {
-        let mut reader = Reader::new(layer.open_tar(&store).unwrap());
-        while let Some(entry) = reader.next().unwrap() {
-            let mut content = Vec::new();
-            reader.read_to_end(&mut content).unwrap();
-            let content = String::from_utf8_lossy(&content).into_owned();
-            files.insert(String::from_utf8(entry.path).unwrap(), content);
-        }
-    }
-    files
 }
 
 /// Removes every blob that these images do not need, and all that is known of what was in them.

@@ -13,15 +13,11 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
 
-use oxbox_layers::image::Image;
-use oxbox_layers::oci::{Descriptor, Digest, MediaType};
-use oxbox_layers::store::BlobStore as _;
-use oxbox_layers::tar::Reader;
-use oxbox_layers::validate::validate;
+use oxbox_layers::oci::Digest;
 use proxy::Proxy;
 use support::Oxbox;
+use support::image::{files, image};
 use support::server::Server;
 
 /// A command whose layer is another one whenever it runs.
@@ -76,31 +72,6 @@ fn made(told: &str) -> Vec<&str> {
     }
     let made = steps.into_values().filter(|(title, is_made)| *is_made && !title.starts_with("FROM "));
     made.map(|(title, _)| title).collect()
-}
-
-/// Returns an image of the store, after a look at its digests.
-fn image(oxbox: &Oxbox, digest: &Digest) -> Image {
-    let store = oxbox.store();
-    let size = store.stat(digest).unwrap().unwrap();
-    let descriptor = Descriptor::new(MediaType::new(MediaType::OCI_MANIFEST), *digest, size);
-    let faults = validate(&store, &descriptor).faults;
-    assert!(faults.is_empty(), "{faults:?}");
-    Image::load(&store, &descriptor).unwrap()
-}
-
-/// Returns all files of an image by path.
-fn files(oxbox: &Oxbox, digest: &Digest) -> BTreeMap<String, String> {
-    let (store, mut files) = (oxbox.store(), BTreeMap::new());
-    for layer in image(oxbox, digest).layers {
-        let mut reader = Reader::new(layer.open_tar(&store).unwrap());
-        while let Some(entry) = reader.next().unwrap() {
-            let mut content = Vec::new();
-            reader.read_to_end(&mut content).unwrap();
-            let content = String::from_utf8_lossy(&content).into_owned();
-            files.insert(String::from_utf8(entry.path).unwrap(), content);
-        }
-    }
-    files
 }
 
 /// Returns the blobs that were downloaded.

@@ -1,15 +1,18 @@
 //! Images made by hand: real layers, a config that says something, an index of several.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use oxbox_layers::compress::Compression;
 use oxbox_layers::image::Image;
 use oxbox_layers::layer::LayerWriter;
 use oxbox_layers::oci::config::{Config, ContainerConfig, History, RootFs};
-use oxbox_layers::oci::{Algorithm, Descriptor, Index, MediaType, Platform, Raw};
+use oxbox_layers::oci::{Algorithm, Descriptor, Digest, Index, MediaType, Platform, Raw};
 use oxbox_layers::store::{BlobStore, Layout};
-use oxbox_layers::tar::{Entry, Kind};
+use oxbox_layers::tar::{Entry, Kind, Reader};
+use oxbox_layers::validate::validate;
+
+use super::Oxbox;
 
 /// An image to be made: each layer holds one file or link.
 pub(crate) struct Picture {
@@ -95,4 +98,29 @@ pub(crate) fn blob(layout: &Layout, content: &[u8]) {
     let mut writer = layout.writer(Algorithm::Sha256).unwrap();
     writer.write_all(content).unwrap();
     writer.commit().unwrap();
+}
+
+/// Returns an image of the local store, after a look at its digests.
+pub(crate) fn image(oxbox: &Oxbox, digest: &Digest) -> Image {
+    let store = oxbox.store();
+    let size = store.stat(digest).unwrap().unwrap();
+    let descriptor = Descriptor::new(MediaType::new(MediaType::OCI_MANIFEST), *digest, size);
+    let faults = validate(&store, &descriptor).faults;
+    assert!(faults.is_empty(), "{faults:?}");
+    Image::load(&store, &descriptor).unwrap()
+}
+
+/// Returns all files of an image by path.
+pub(crate) fn files(oxbox: &Oxbox, digest: &Digest) -> BTreeMap<String, String> {
+    let (store, mut files) = (oxbox.store(), BTreeMap::new());
+    for layer in image(oxbox, digest).layers {
+        let mut reader = Reader::new(layer.open_tar(&store).unwrap());
+        while let Some(entry) = reader.next().unwrap() {
+            let mut content = Vec::new();
+            reader.read_to_end(&mut content).unwrap();
+            let content = String::from_utf8_lossy(&content).into_owned();
+            files.insert(String::from_utf8(entry.path).unwrap(), content);
+        }
+    }
+    files
 }

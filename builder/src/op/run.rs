@@ -18,6 +18,7 @@ mod mounts;
 mod surroundings;
 
 use std::io::{self, Read};
+use std::path::PathBuf;
 
 use oxbox_layers::layer::{Layer, LayerError, LayerWriter, Written};
 use oxbox_layers::oci::{ChainId, DiffId};
@@ -39,7 +40,7 @@ pub use copies::{Copies, CopiesError};
 pub use files::FilesError;
 pub use mounts::{Backing, Material, wanted};
 use surroundings::Last;
-pub use surroundings::{OnFailure, Place, Surroundings};
+pub use surroundings::{OnFailure, Place, Surroundings, Volume};
 
 /// Why a RUN fails.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +136,15 @@ pub enum RunError {
     /// What was written cannot be read.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// A folder of the machine cannot be shown so that it stays as it is.
+    #[error("cannot put a directory above {}", .path.display())]
+    Volume {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl From<CopiesError> for RunError {

@@ -58,8 +58,9 @@ pub(super) struct Sandbox {
     limits: Limits,
     #[command(flatten)]
     security: Security,
-    /// A file or folder of this machine that every RUN sees: HOST:TARGET, perhaps with :ro. Nothing of it gets into layers.
-    #[arg(long, value_name = "HOST:TARGET[:OPTIONS]", value_parser = volumes::volume)]
+    /// A file or folder of this machine that every RUN sees: HOST:TARGET, perhaps with :ro, or :O for a folder whose
+    /// changes are thrown away after each RUN. Nothing of it gets into layers.
+    #[arg(short, long, value_name = "HOST:TARGET[:OPTIONS]", value_parser = volumes::volume)]
     volume: Vec<Volume>,
     /// The same in Buildah's other form, or memory: type=bind,src=HOST,target=TARGET or type=tmpfs,target=TARGET.
     #[arg(long, value_name = "type=bind|tmpfs,…", value_parser = volumes::mount)]
@@ -117,12 +118,12 @@ impl Sandbox {
             resources: self.limits.resources(),
             ..self.security.sandbox()?
         };
-        let mounts = self.volume.iter().chain(&self.mount).map(Volume::mount);
-        let mounts = mounts.collect::<Result<_, _>>()?;
+        let volumes = self.volume.iter().chain(&self.mount).map(Volume::open);
+        let volumes = volumes.collect::<Result<_, _>>()?;
         let on_failure: Option<Arc<dyn OnFailure>> = match self.on_error {
             OnError::Fail if self.invoke.is_none() => None,
             _ => Some(Arc::new(Shell::new(programs.clone())?)),
         };
-        Ok(Surroundings { sandbox, mounts, on_failure, ..Surroundings::default() })
+        Ok(Surroundings { sandbox, volumes, on_failure, ..Surroundings::default() })
     }
 }

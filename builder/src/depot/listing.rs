@@ -80,7 +80,7 @@ fn unpack(packed: &[u8]) -> Option<LayerIndex> {
     let mut bytes = Vec::new();
     let decoder = Decoder::new(packed).ok()?.limit(MAX_UNPACKED_BYTES);
     decoder.take(MAX_UNPACKED_BYTES + 1).read_to_end(&mut bytes).ok()?;
-    LayerIndex::from_bytes(bytes).ok()
+    LayerIndex::from_elsewhere(bytes).ok()
 }
 
 impl Gift<'_> {

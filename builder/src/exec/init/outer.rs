@@ -4,16 +4,16 @@
 //! mount namespace never has `/proc` or `/etc/hosts` mounted: it can take the mount points away.
 
 use std::fs::File;
-use std::io::{PipeWriter, Read, Write};
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{
-    PidfdFlags, Signal, WaitOptions, fchdir, getpid, getppid, pidfd_open, pivot_root,
+    PidfdFlags, Signal, WaitOptions, fchdir, getpid, getppid, pidfd_open, pivot_root, set_child_subreaper,
     set_parent_process_death_signal, setsid, umask, waitpid,
 };
 use rustix::thread::UnshareFlags;
@@ -26,11 +26,12 @@ use crate::exec::sandbox::Confinement;
 use crate::exec::user::{self, Identity};
 use crate::exec::{Exit, Mount, Network, Source, cgroup, hosts, memory, sys};
 
-use super::chroot;
 use super::first::{self, First, Given};
 use super::mountpoint::Mountpoints;
-use super::mounts::Planned;
+use super::mounts::{HostProc, Planned};
+use super::owners::Owners;
 use super::root;
+use super::{chroot, leftovers};
 
 /// passwd and group of an image; a directory service's dump may have some megabytes.
 const MAX_ACCOUNTS_BYTES: u64 = 16 << 20;
@@ -93,19 +94,26 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     if plan.rung == Rung::SingleId {
         mounts.extend(apt_without_users(&root));
     }
-    let mut planned = Planned::open(mounts, &plan.process.sandbox, plan.rung)?;
+    let host_proc = match plan.processes.are_shown_by_the_container() {
+        true => HostProc::Shown,
+        false => HostProc::Hidden,
+    };
+    let mut planned = Planned::open(mounts, &plan.process.sandbox, plan.rung, host_proc)?;
+    let proc = open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .or_fail("open", "/proc")?;
     enter(&root)?;
     if !plan.rung.is_in_user_namespace() {
         leave_host(&root)?;
     }
 
-    let Plan { process, descriptors, rung, .. } = plan;
-    let given = Given { identity: identify(&root, &process.user)?, process, rung, descriptors };
+    let Plan { process, descriptors, rung, processes, .. } = plan;
+    let identity = identify(&root, &process.user)?;
+    let given = Given { identity, process, rung, processes, descriptors };
     let mut mountpoints = Mountpoints::new(root.as_fd());
     let result = mountpoints
         .working_directory(&given.process.cwd, &given.identity)
         .and_then(|()| planned.place(&mut mountpoints))
-        .and_then(|()| watch(First { given, planned, groups, socket }));
+        .and_then(|()| watch(given, planned, Surroundings { groups, socket, proc: &proc }));
     // Also after a failure: the caller may want to look at what the upper directory holds.
     let removed = mountpoints.remove();
     let exit = result?;
@@ -158,25 +166,63 @@ fn accounts(root: &OwnedFd, path: &str) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-/// Starts process 1 and waits until it and all its descendants are gone.
-fn watch(first: First<'_>) -> Result<Exit, Failure> {
-    sys::unshare(UnshareFlags::NEWPID).or_fail("unshare", "the pid namespace")?;
-    let (mut report, writer) = std::io::pipe().or_fail("make", "a pipe")?;
+/// What the first process of a sandbox is given of its surroundings.
+pub(super) struct Surroundings<'a> {
+    /// The control groups to be in.
+    pub(super) groups: Vec<File>,
+    /// Signals for the program come in here; its end means that the builder is gone.
+    pub(super) socket: &'a UnixStream,
+    /// The host's /proc, or the container's.
+    pub(super) proc: &'a OwnedFd,
+}
+
+/// Starts the first process and waits until it and all its descendants are gone.
+fn watch(given: Given, planned: Planned, around: Surroundings<'_>) -> Result<Exit, Failure> {
+    let (proc, rung, processes) = (around.proc, given.rung, given.processes);
+    match processes.are_separate() {
+        true => sys::unshare(UnshareFlags::NEWPID).or_fail("unshare", "the pid namespace")?,
+        // Should the first process be killed, what it leaves is this one's to end.
+        false => set_child_subreaper(Some(getpid())).or_fail("become", "a subreaper")?,
+    }
+    let (report, writer) = std::io::pipe().or_fail("make", "a pipe")?;
     let alive = pidfd_open(getpid(), PidfdFlags::empty()).or_fail("open", "the init's pidfd")?;
-    let child = fork_first(first, writer, &alive)?;
-    let mut text = Vec::new();
-    report.read_to_end(&mut text).or_fail("read", "the report of process 1")?;
-    let status = loop {
-        match waitpid(Some(child), WaitOptions::empty()) {
-            Ok(Some((_, status))) => break status,
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error).or_fail("wait for", "process 1"),
-        }
-    };
+    let (calls, theirs) = UnixStream::pair().or_fail("make", "a socket")?;
+    let theirs = (rung == Rung::SingleId).then_some(theirs);
+    let child = fork_first(First { given, planned, around, calls: theirs }, writer, &alive)?;
+    let calls = (rung == Rung::SingleId).then_some(calls);
+    let heard = hear(report, calls.as_ref(), proc).and_then(|text| Ok((text, wait_for(child)?)));
+    if !processes.are_separate() {
+        leftovers::end_all(proc)?;
+    }
+    let (text, status) = heard?;
     match serde_json::from_slice(&text) {
         Ok(Outcome::Ended(exit)) => Ok(exit),
         Ok(Outcome::Failed(failure)) => Err(failure),
         Err(_) => Err(Failure::Vanished { status: describe(status) }),
+    }
+}
+
+/// Reads what the first process reports at its end. Until then the program's calls are answered, if it hands them
+/// over: here and not by the first process, since here processes have the numbers that `proc` knows them by.
+fn hear(mut report: PipeReader, calls: Option<&UnixStream>, proc: &OwnedFd) -> Result<Vec<u8>, Failure> {
+    if let Some(calls) = calls
+        && let Some(owners) = Owners::take_over(calls)?
+    {
+        fchdir(proc).or_fail("enter", "/proc")?;
+        owners.answer_until(&report)?;
+    }
+    let mut text = Vec::new();
+    report.read_to_end(&mut text).or_fail("read", "the report of the first process")?;
+    Ok(text)
+}
+
+fn wait_for(child: rustix::process::Pid) -> Result<rustix::process::WaitStatus, Failure> {
+    loop {
+        match waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Ok(status),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).or_fail("wait for", "the first process"),
+        }
     }
 }
 

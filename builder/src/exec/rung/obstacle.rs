@@ -37,12 +37,14 @@ pub(super) enum Step {
     Attributes,
     Overlay,
     Proc,
+    ProcOfContainer,
+    Signals,
     Chroot,
     Fork,
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::UserNamespace,
         Self::Map,
         Self::Namespaces,
@@ -50,6 +52,8 @@ impl Step {
         Self::Attributes,
         Self::Overlay,
         Self::Proc,
+        Self::ProcOfContainer,
+        Self::Signals,
         Self::Chroot,
         Self::Fork,
     ];
@@ -63,6 +67,8 @@ impl Step {
             Self::Attributes => "cannot set the attributes that overlayfs needs (trusted.*)",
             Self::Overlay => "cannot mount overlayfs over the state folder",
             Self::Proc => "cannot mount a fresh /proc",
+            Self::ProcOfContainer => "cannot bind the container's /proc",
+            Self::Signals => "cannot keep a program from signalling others (Landlock of Linux 6.12)",
             Self::Chroot => "cannot change the root directory",
             Self::Fork => "cannot start a process to try it",
         }

@@ -16,7 +16,6 @@
 //! sudo with it.
 
 mod devices;
-mod leftovers;
 mod mounts;
 mod placed;
 
@@ -37,7 +36,7 @@ use crate::exec::{Exit, Mount, Network, Root, cgroup, hosts, sys};
 
 use super::first::{self, Given};
 use super::mountpoint::Mountpoints;
-use super::{outer, terminal};
+use super::{leftovers, outer, terminal};
 use devices::Devices;
 use placed::Placed;
 
@@ -62,8 +61,9 @@ pub(super) fn carry_out(mut plan: Plan, socket: &UnixStream) -> Result<Exit, Fai
     let root = open(&path, flags, Mode::empty()).or_fail("open", &path)?;
     let mut mounts = hosts::mounts(&plan.process, &plan.resolver);
     mounts.append(&mut plan.process.mounts);
-    let Plan { process, descriptors, rung, .. } = plan;
-    let given = Given { identity: outer::identify(&root, &process.user)?, process, rung, descriptors };
+    let Plan { process, descriptors, rung, processes, .. } = plan;
+    let identity = outer::identify(&root, &process.user)?;
+    let given = Given { identity, process, rung, processes, descriptors };
 
     let mut mountpoints = Mountpoints::new(root.as_fd());
     // The root is beneath the state folder: state/roots/<claim>/fs.
@@ -113,16 +113,18 @@ fn watch(given: &Given, root: &OwnedFd, devices: Devices, socket: &UnixStream) -
     let children = sys::watch_children().or_fail("watch", "children")?;
     let null = openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "/dev/null")?;
-    let program = first::start(given, || {
+    let proc = openat(CWD, "/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .or_fail("open", "/proc")?;
+    let program = first::start(given, None, || {
         rustix::stdio::dup2_stdin(&null).or_fail("replace", "standard input")?;
         terminal::give(&given.process, socket)?;
         fchdir(root).or_fail("enter", "the root")?;
         chroot(".").or_fail("change the root to", Path::new("."))?;
         chdir("/").or_fail("enter", "the root")
     });
-    let result = program.and_then(|(program, _)| attend(program, socket, &children, devices));
+    let result = program.and_then(|program| attend(program, socket, &children, devices));
     // Also of a program that was started and then failed.
-    leftovers::end_all()?;
+    leftovers::end_all(&proc)?;
     result
 }
 

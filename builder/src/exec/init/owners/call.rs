@@ -170,7 +170,7 @@ fn attribute(file: &OwnedFd, name: &[u8]) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// A path that leads to an open file, whatever its name.
+/// A path in /proc that leads to an open file, whatever its name.
 fn own_path(file: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
+    format!("self/fd/{}", file.as_raw_fd())
 }

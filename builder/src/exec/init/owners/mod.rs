@@ -1,9 +1,9 @@
 //! Owners that a namespace with a single id does not have: written down, and shown as if it had them.
 //!
 //! ```text
-//! program ─chown /f 33:34─▶ kernel ─notification─▶ process 1      user.oxbox.owner = 33:34 on /f
+//! program ─chown /f 33:34─▶ kernel ─notification─▶ init           user.oxbox.owner = 33:34 on /f
 //!         ◀──────────── 0 ──────────────────────── answer
-//! program ─stat /f────────▶ kernel ─notification─▶ process 1      nothing written there: the kernel goes on
+//! program ─stat /f────────▶ kernel ─notification─▶ init           nothing written there: the kernel goes on
 //!                                                                 something is: that as the answer
 //! ```
 //!
@@ -11,16 +11,18 @@
 //! another user or group is answered with success and changes nothing: the program goes on as root, which may do
 //! all that they may. Who looks whether it became somebody else sees that it did not.
 //!
-//! Programs of 32 bits get the kernel's own answers. seccomp_unotify(2)
+//! Who answers has the host's /proc, or the container's, as its working directory, whatever its root is: there the
+//! callers are found. Programs of 32 bits get the kernel's own answers. seccomp_unotify(2)
 
 mod call;
 mod place;
 
-use std::io::IoSlice;
+use std::io::{IoSlice, PipeReader};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::IoSliceMut;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -70,13 +72,28 @@ impl Owners {
         Ok(descriptors.flatten().next().map(|listener| Self { listener }))
     }
 
-    /// What is readable when there is a call.
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+    /// Answers calls until there is something to be read of `report`, or never will be.
+    pub(super) fn answer_until(&self, report: &PipeReader) -> Result<(), Failure> {
+        loop {
+            let mut polls = [PollFd::new(&self.listener, PollFlags::IN), PollFd::new(report, PollFlags::IN)];
+            match poll(&mut polls, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).or_fail("wait for", "calls about owners"),
+            }
+            if polls[0].revents().contains(PollFlags::IN) {
+                self.answer()?;
+            } else if !polls[1].revents().is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
 
     /// Answers one call.
-    pub(super) fn answer(&self) -> Result<(), Failure> {
+    fn answer(&self) -> Result<(), Failure> {
         let call = match sys::next_call(self.descriptor()).map_err(Errno::from) {
             Ok(call) => call,
             // Whoever asked is gone.

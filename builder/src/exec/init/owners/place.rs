@@ -40,7 +40,7 @@ pub(super) fn by_path(
     let is_absolute = path.as_bytes().starts_with(b"/");
     let (base, mut resolve) = match is_absolute {
         // Where it is now the root, if it changed that.
-        true => (open(format!("/proc/{process}/root"), FOUND, Mode::empty())?, ResolveFlags::IN_ROOT),
+        true => (open(format!("{process}/root"), FOUND, Mode::empty())?, ResolveFlags::IN_ROOT),
         false => (by_descriptor(process, directory)?, ResolveFlags::empty()),
     };
     // A link of /proc into this process's own files is not the program's to follow.
@@ -55,8 +55,8 @@ pub(super) fn by_path(
 /// Opens what a descriptor of another process names.
 pub(super) fn by_descriptor(process: i32, descriptor: i32) -> io::Result<OwnedFd> {
     let path = match descriptor {
-        libc::AT_FDCWD => format!("/proc/{process}/cwd"),
-        descriptor => format!("/proc/{process}/fd/{descriptor}"),
+        libc::AT_FDCWD => format!("{process}/cwd"),
+        descriptor => format!("{process}/fd/{descriptor}"),
     };
     Ok(rustix::fs::openat(CWD, path, FOUND, Mode::empty())?)
 }

@@ -1,7 +1,10 @@
 //! The rungs, and how the binary is started on each.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+
+use tempfile::TempDir;
 
 use super::support::bases::{Bases, repository};
 use super::support::user::{self, Ids};
@@ -22,21 +25,64 @@ pub(crate) enum Rung {
     Rootless,
     /// As a user without.
     SingleId,
+    /// As root of a container as Podman makes it, with parts of /proc hidden.
+    Container,
+    /// As a user of such a container, of whom nobody knows.
+    ContainerUser,
+    /// As a user of such a container whose kernel has no Landlock.
+    ContainerBefore,
     /// As root of a container with Podman's capabilities, that may make no namespace.
     Chroot,
 }
 
 impl Rung {
     /// All that are compared with root's.
-    pub(crate) const OTHERS: [Self; 3] = [Self::Rootless, Self::SingleId, Self::Chroot];
+    pub(crate) const OTHERS: [Self; 6] = [
+        Self::Rootless,
+        Self::SingleId,
+        Self::Container,
+        Self::ContainerUser,
+        Self::ContainerBefore,
+        Self::Chroot,
+    ];
 
     /// What the builder calls it.
     fn name(self) -> &'static str {
         match self {
             Self::Root => "root",
-            Self::Rootless => "rootless",
-            Self::SingleId => "single-id",
+            Self::Rootless | Self::Container => "rootless",
+            Self::SingleId | Self::ContainerUser | Self::ContainerBefore => "single-id",
             Self::Chroot => "chroot",
+        }
+    }
+
+    /// The same outside of a container.
+    pub(crate) fn without_container(self) -> Self {
+        match self {
+            Self::Container => Self::Rootless,
+            Self::ContainerUser | Self::ContainerBefore => Self::SingleId,
+            other => other,
+        }
+    }
+
+    /// Whose processes its programs live among, if not among their own.
+    fn processes(self) -> Option<&'static str> {
+        match self {
+            Self::Container | Self::ContainerUser => Some("shared"),
+            Self::ContainerBefore => Some("renumbered"),
+            _ => None,
+        }
+    }
+
+    /// Calls that the container's filter refuses, besides those that Podman's does.
+    fn refused(self) -> &'static [&'static str] {
+        match self {
+            // What Docker's filter refuses of ours, and Podman's does not.
+            Self::Chroot => {
+                &["unshare", "setns", "mount", "umount2", "pivot_root", "fsopen", "fsmount", "open_tree"]
+            }
+            Self::ContainerBefore => &["landlock_create_ruleset", "sethostname"],
+            _ => &[],
         }
     }
 }
@@ -45,11 +91,13 @@ impl Rung {
 pub(crate) struct Place {
     oxbox: Oxbox,
     rung: Rung,
+    /// The container's own files, where it sees nothing of the machine's /proc.
+    container: TempDir,
 }
 
 impl Place {
     pub(crate) fn of(rung: Rung) -> Self {
-        let place = Self { oxbox: Oxbox::new(), rung };
+        let place = Self { oxbox: Oxbox::new(), rung, container: TempDir::new().unwrap() };
         place.settle();
         let bases = Bases::open();
         for name in BASES {
@@ -60,7 +108,11 @@ impl Place {
             place.ok(&["copy", &layout, name]);
         }
         let info: serde_json::Value = serde_json::from_str(&place.ok(&["info", "--json"])).unwrap();
-        assert_eq!(info["machine"]["isolation"]["taken"], rung.name(), "{info:#}");
+        let isolation = &info["machine"]["isolation"];
+        assert_eq!(isolation["taken"], rung.name(), "{info:#}");
+        let ways = isolation["rungs"].as_array().unwrap();
+        let taken = ways.iter().find(|way| way["rung"] == rung.name()).unwrap();
+        assert_eq!(taken["processes"].as_str(), rung.processes(), "{info:#}");
         fs::write(place.oxbox.path("word"), SECRET).unwrap();
         place
     }
@@ -71,7 +123,9 @@ impl Place {
             Rung::Root => {}
             Rung::Rootless => user::settle(&self.oxbox, Ids::Many),
             Rung::SingleId => user::settle(&self.oxbox, Ids::One),
-            Rung::Chroot => self.make_container(),
+            Rung::Container | Rung::ContainerUser | Rung::ContainerBefore | Rung::Chroot => {
+                self.make_container();
+            }
         }
     }
 
@@ -83,58 +137,61 @@ impl Place {
         self.ok(&words)
     }
 
+    /// Has busybox's shell run a script in the container, in a folder with a Dockerfile.
+    pub(crate) fn script(&self, dockerfile: &str, script: &str) -> Ran {
+        self.oxbox.dockerfile(dockerfile);
+        let oxbox = self.oxbox.command([""; 0]);
+        let mut shell = Command::new("/bin/busybox");
+        shell.args(["sh", "-c", script]).env("OXBOX", oxbox.get_program());
+        shell.envs(oxbox.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.in_container(&shell).output().unwrap().into()
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let builder = self.oxbox.command(arguments);
         match self.rung {
             Rung::Root => builder,
             Rung::Rootless | Rung::SingleId => user::start(&self.oxbox, &builder),
-            Rung::Chroot => self.in_container(&builder),
+            Rung::Container | Rung::ContainerUser | Rung::ContainerBefore | Rung::Chroot => {
+                self.in_container(&builder)
+            }
         }
     }
 
-    /// The container's own files, and its seccomp filter: what Docker's refuses of ours, and Podman's does not.
+    /// The container's own files, and its seccomp filter.
     fn make_container(&self) {
-        let root = self.oxbox.path("container");
+        let root = self.container.path().join("root");
         for name in ["etc", "tmp", "proc", "sys", "dev", "run"] {
             fs::create_dir_all(root.join(name)).unwrap();
         }
+        fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
         fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
-        let refused =
-            ["unshare", "setns", "mount", "umount2", "pivot_root", "fsopen", "fsmount", "open_tree"];
+        fs::set_permissions(self.oxbox.folder(), fs::Permissions::from_mode(0o777)).unwrap();
         let filter = serde_json::json!({
             "defaultAction": "SCMP_ACT_ALLOW",
-            "syscalls": [{ "names": refused, "action": "SCMP_ACT_ERRNO" }],
+            "syscalls": [{ "names": self.rung.refused(), "action": "SCMP_ACT_ERRNO" }],
         });
-        fs::write(self.oxbox.path("seccomp.json"), filter.to_string()).unwrap();
+        fs::write(self.container.path().join("seccomp.json"), filter.to_string()).unwrap();
     }
 
     fn in_container(&self, builder: &Command) -> Command {
-        let path = |name: &str| self.oxbox.path(name).to_str().unwrap().to_owned();
+        let path = |name: &str| self.container.path().join(name).to_str().unwrap().to_owned();
         let folder = self.oxbox.folder().to_str().unwrap();
         let (program, cases) = (builder.get_program().to_str().unwrap(), cases());
-        let cases = cases.to_str().unwrap();
+        let (cases, oxbox) = (cases.to_str().unwrap(), env!("CARGO_BIN_EXE_oxbox"));
         let mut command = self.oxbox.isolated(Command::new("podman"));
-        command.args([
-            "--root",
-            &path("podman"),
-            "--runroot",
-            &path("podman-run"),
-            "--storage-driver",
-            "vfs",
-        ]);
-        command.args([
-            "--runtime",
-            "runc",
-            "--cgroup-manager",
-            "cgroupfs",
-            "run",
-            "--rm",
-            "--network",
-            "host",
-        ]);
+        command.args(["--root", &path("podman"), "--runroot", &path("podman-run")]);
+        command.args(["--storage-driver", "vfs", "--runtime", "runc", "--cgroup-manager", "cgroupfs"]);
+        command.args(["run", "--rm", "--network", "host", "--workdir", folder]);
         command.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]);
-        command.args(["--security-opt", &format!("seccomp={}", path("seccomp.json")), "--workdir", folder]);
-        for (from, options) in [(folder, ""), (program, ":ro"), (cases, ":ro")] {
+        if !self.rung.refused().is_empty() {
+            command.args(["--security-opt", &format!("seccomp={}", path("seccomp.json"))]);
+        }
+        if matches!(self.rung, Rung::ContainerUser | Rung::ContainerBefore) {
+            // As OpenShift has it: a number without a name, in root's group.
+            command.args(["--user", "1000:0"]);
+        }
+        for (from, options) in [(folder, ""), (oxbox, ":ro"), ("/bin/busybox", ":ro"), (cases, ":ro")] {
             command.args(["--volume", &format!("{from}:{from}{options}")]);
         }
         for (name, value) in
@@ -142,7 +199,7 @@ impl Place {
         {
             command.args(["--env", &format!("{name}={value}")]);
         }
-        command.args(["--rootfs", &path("container")]).arg(program).args(builder.get_args());
+        command.args(["--rootfs", &path("root")]).arg(program).args(builder.get_args());
         command
     }
 

@@ -1,0 +1,63 @@
+//! Programs among the processes of a container: they signal nobody else, and end with their run.
+
+use super::ladder::{Place, Rung};
+
+/// Ignores what can be ignored, in a session of its own, with a parent that is gone.
+const STUBBORN: &str = "FROM localhost/busybox\n\
+    RUN (setsid sh -c 'trap \"\" TERM HUP INT; sleep 4321; sleep 4321' &); echo started; sleep 4321\n";
+
+/// Starts a build and waits for its RUN. The builder is $builder, the init $init, its child $first.
+const START: &str = "busybox() { /bin/busybox \"$@\"; }
+    $OXBOX build --no-cache context > log 2>&1 &
+    builder=$!
+    until busybox grep -q 'started$' log; do busybox sleep 0.05; done
+    child() {
+        for stat in /proc/[0-9]*/stat; do
+            set -- $1 $(busybox cat $stat 2> /dev/null)
+            test \"$5\" != $1 || echo $2
+        done
+    }
+    init=$(child $builder) && first=$(child $init) && test -n \"$first\" || exit 9
+";
+
+/// Waits until nothing of the run is there, some seconds at most.
+const GONE: &str = "
+    for _ in $(busybox seq 200); do
+        busybox ps | busybox grep -qE '[4]321|[o]xbox-init' || exit 0
+        busybox sleep 0.05
+    done
+    busybox ps; exit 8";
+
+/// Kills one of a build's processes, and expects that all of its run end.
+#[track_caller]
+fn ends_without(rung: Rung, victim: &str) {
+    let ran = Place::of(rung).script(STUBBORN, &format!("{START} kill -9 ${victim}; {GONE}"));
+    assert_eq!(ran.code, Some(0), "{rung:?} without {victim}: {}{}", ran.stdout, ran.stderr);
+}
+
+#[test]
+fn a_run_ends_with_a_builder_that_is_killed() {
+    for rung in [Rung::Container, Rung::ContainerUser, Rung::ContainerBefore] {
+        ends_without(rung, "builder");
+    }
+}
+
+#[test]
+fn a_run_ends_with_either_of_its_guards() {
+    for victim in ["init", "first"] {
+        ends_without(Rung::Container, victim);
+        ends_without(Rung::ContainerBefore, victim);
+    }
+}
+
+#[test]
+fn a_program_signals_nobody_outside_of_its_run() {
+    const KILLS: &str = "FROM localhost/busybox\n\
+        RUN trap '' TERM; kill -TERM -1; kill -TERM 1 $PPID; \
+            for one in /proc/[0-9]*; do kill -TERM \"${one#/proc/}\"; done; true\n";
+    let script = "/bin/busybox sleep 4321 & $OXBOX build context && kill -0 $!";
+    for rung in [Rung::Container, Rung::ContainerUser, Rung::ContainerBefore] {
+        let ran = Place::of(rung).script(KILLS, script);
+        assert_eq!(ran.code, Some(0), "{rung:?}: {}{}", ran.stdout, ran.stderr);
+    }
+}

@@ -18,13 +18,15 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    CWD, FileType, Gid, Mode, OFlags, Uid, chownat, makedev, mkdirat, mknodat, openat, symlinkat,
+    CWD, FileType, Gid, Mode, OFlags, Uid, chownat, major, makedev, minor, mkdirat, mknodat, openat,
+    symlinkat,
 };
 use rustix::io::Errno as Kernel;
 use rustix::mount::{
     MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount,
 };
 use rustix::process::{fchdir, umask};
+use serde_json::{Value, json};
 
 use crate::exec::failure::{Errno, Failure, OrFail};
 use crate::exec::rung::Rung;
@@ -102,6 +104,21 @@ impl Nodes {
         Ok(Self(nodes))
     }
 
+    /// Returns rules for a control group of devices that let those be used: none if they are just the usual ones.
+    pub(super) fn rules(&self) -> Vec<Value> {
+        let usual = |node: &&Node| DEVICES.iter().any(|(name, ..)| node.target == format!("/dev/{name}"));
+        if self.0.iter().all(|node| usual(&node)) {
+            return Vec::new();
+        }
+        let mut rules = vec![json!({ "allow": false, "access": "rwm" })];
+        // As runtimes have it of themselves: all may be made, and terminals be used.
+        rules.extend(["c", "b"].map(|kind| json!({ "allow": true, "type": kind, "access": "m" })));
+        rules.push(json!({ "allow": true, "type": "c", "major": 136, "access": "rwm" }));
+        rules.push(json!({ "allow": true, "type": "c", "major": 5, "minor": 2, "access": "rwm" }));
+        rules.extend(self.0.iter().map(Node::rule));
+        rules
+    }
+
     /// Takes those that are not to lie in /dev.
     pub(super) fn elsewhere(&mut self) -> Result<Vec<(String, OwnedFd)>, Failure> {
         let (inside, outside) = std::mem::take(&mut self.0).into_iter().partition(|node: &Node| {
@@ -110,6 +127,20 @@ impl Nodes {
         self.0 = inside;
         let nodes = outside.into_iter();
         nodes.map(|node| of_host(&node.source).map(|mount| (node.target, mount))).collect()
+    }
+}
+
+impl Node {
+    fn rule(&self) -> Value {
+        let kind = if self.file_type == FileType::BlockDevice { "b" } else { "c" };
+        let access: String = [(0o444, 'r'), (0o222, 'w')]
+            .into_iter()
+            .filter(|(mask, _)| self.mode & mask != 0)
+            .map(|(_, letter)| letter)
+            .chain(['m'])
+            .collect();
+        let (major, minor) = (major(self.number), minor(self.number));
+        json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access })
     }
 }
 
@@ -179,6 +210,21 @@ pub(super) fn mount(
     nodes: Nodes,
     sandbox: &Sandbox,
 ) -> Result<OwnedFd, Failure> {
+    let dev = mount_without_queues(root, place, nodes, sandbox)?;
+    match mount_filesystem("mqueue", &[], quiet(), &directory(&dev, "mqueue")?) {
+        // A kernel without message queues has no program that needs them.
+        Ok(_) | Err(Failure::Io { errno: Errno(libc::ENODEV), .. }) => Ok(dev),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Mounts all of /dev but mqueue, which shows the ipc namespace of who mounts it.
+pub(super) fn mount_without_queues(
+    root: &OwnedFd,
+    place: &OwnedFd,
+    nodes: Nodes,
+    sandbox: &Sandbox,
+) -> Result<OwnedFd, Failure> {
     let before = umask(Mode::empty());
     let made = make(root, place, nodes);
     umask(before);
@@ -188,11 +234,7 @@ pub(super) fn mount(
     let size = sandbox.shm_bytes.unwrap_or(SHM_BYTES).to_string();
     let shm = [("mode", "1777"), ("size", size.as_str())];
     mount_filesystem("tmpfs", &shm, quiet(), &directory(&dev, "shm")?)?;
-    match mount_filesystem("mqueue", &[], quiet(), &directory(&dev, "mqueue")?) {
-        // A kernel without message queues has no program that needs them.
-        Ok(_) | Err(Failure::Io { errno: Errno(libc::ENODEV), .. }) => Ok(dev),
-        Err(failure) => Err(failure),
-    }
+    Ok(dev)
 }
 
 /// Mounts the terminals; of the group that usually has them, unless there is no such group.

@@ -18,15 +18,13 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    CWD, FileType, Gid, Mode, OFlags, Uid, chownat, major, makedev, minor, mkdirat, mknodat, openat,
-    symlinkat,
+    CWD, FileType, Gid, Mode, OFlags, Uid, chownat, makedev, mkdirat, mknodat, openat, symlinkat,
 };
 use rustix::io::Errno as Kernel;
 use rustix::mount::{
     MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount,
 };
 use rustix::process::{fchdir, umask};
-use serde_json::{Value, json};
 
 use crate::exec::failure::{Errno, Failure, OrFail};
 use crate::exec::rung::Rung;
@@ -48,9 +46,9 @@ pub(super) const LINKS: [(&str, &str); 6] = [
 ];
 
 /// Docker's sizes.
-const DEV_OPTIONS: [(&str, &str); 2] = [("mode", "755"), ("size", "65536k")];
-const SHM_BYTES: u64 = 64 << 20;
-const PTS_OPTIONS: [(&str, &str); 3] = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+pub(super) const DEV_OPTIONS: [(&str, &str); 2] = [("mode", "755"), ("size", "65536k")];
+pub(super) const SHM_BYTES: u64 = 64 << 20;
+pub(super) const PTS_OPTIONS: [(&str, &str); 3] = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
 
 /// A folder of devices that is given as one: /dev/bus/usb and its kin have some dozens.
 const MAX_NODES: usize = 1024;
@@ -58,17 +56,17 @@ const MAX_NODES: usize = 1024;
 /// Device nodes to be had, found while the host is in sight.
 pub(super) struct Nodes(Vec<Node>);
 
-struct Node {
+pub(super) struct Node {
     /// In the sandbox.
-    target: String,
+    pub(super) target: String,
     /// On the host.
     source: PathBuf,
-    file_type: FileType,
-    number: u64,
-    mode: u32,
-    owner: (u32, u32),
+    pub(super) file_type: FileType,
+    pub(super) number: u64,
+    pub(super) mode: u32,
+    pub(super) owner: (u32, u32),
     /// The host's node itself, where none can be made.
-    host: Option<OwnedFd>,
+    pub(super) host: Option<OwnedFd>,
 }
 
 impl Nodes {
@@ -104,19 +102,14 @@ impl Nodes {
         Ok(Self(nodes))
     }
 
-    /// Returns rules for a control group of devices that let those be used: none if they are just the usual ones.
-    pub(super) fn rules(&self) -> Vec<Value> {
-        let usual = |node: &&Node| DEVICES.iter().any(|(name, ..)| node.target == format!("/dev/{name}"));
-        if self.0.iter().all(|node| usual(&node)) {
-            return Vec::new();
-        }
-        let mut rules = vec![json!({ "allow": false, "access": "rwm" })];
-        // As runtimes have it of themselves: all may be made, and terminals be used.
-        rules.extend(["c", "b"].map(|kind| json!({ "allow": true, "type": kind, "access": "m" })));
-        rules.push(json!({ "allow": true, "type": "c", "major": 136, "access": "rwm" }));
-        rules.push(json!({ "allow": true, "type": "c", "major": 5, "minor": 2, "access": "rwm" }));
-        rules.extend(self.0.iter().map(Node::rule));
-        rules
+    /// Returns those that are not what every sandbox has.
+    pub(super) fn unusual(self) -> impl Iterator<Item = Node> {
+        let is_usual = |node: &Node| {
+            DEVICES.iter().any(|&(name, major, minor)| {
+                node.target == format!("/dev/{name}") && node.number == makedev(major, minor)
+            })
+        };
+        self.0.into_iter().filter(move |node| !is_usual(node))
     }
 
     /// Takes those that are not to lie in /dev.
@@ -127,20 +120,6 @@ impl Nodes {
         self.0 = inside;
         let nodes = outside.into_iter();
         nodes.map(|node| of_host(&node.source).map(|mount| (node.target, mount))).collect()
-    }
-}
-
-impl Node {
-    fn rule(&self) -> Value {
-        let kind = if self.file_type == FileType::BlockDevice { "b" } else { "c" };
-        let access: String = [(0o444, 'r'), (0o222, 'w')]
-            .into_iter()
-            .filter(|(mask, _)| self.mode & mask != 0)
-            .map(|(_, letter)| letter)
-            .chain(['m'])
-            .collect();
-        let (major, minor) = (major(self.number), minor(self.number));
-        json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access })
     }
 }
 
@@ -210,21 +189,6 @@ pub(super) fn mount(
     nodes: Nodes,
     sandbox: &Sandbox,
 ) -> Result<OwnedFd, Failure> {
-    let dev = mount_without_queues(root, place, nodes, sandbox)?;
-    match mount_filesystem("mqueue", &[], quiet(), &directory(&dev, "mqueue")?) {
-        // A kernel without message queues has no program that needs them.
-        Ok(_) | Err(Failure::Io { errno: Errno(libc::ENODEV), .. }) => Ok(dev),
-        Err(failure) => Err(failure),
-    }
-}
-
-/// Mounts all of /dev but mqueue, which shows the ipc namespace of who mounts it.
-pub(super) fn mount_without_queues(
-    root: &OwnedFd,
-    place: &OwnedFd,
-    nodes: Nodes,
-    sandbox: &Sandbox,
-) -> Result<OwnedFd, Failure> {
     let before = umask(Mode::empty());
     let made = make(root, place, nodes);
     umask(before);
@@ -234,7 +198,11 @@ pub(super) fn mount_without_queues(
     let size = sandbox.shm_bytes.unwrap_or(SHM_BYTES).to_string();
     let shm = [("mode", "1777"), ("size", size.as_str())];
     mount_filesystem("tmpfs", &shm, quiet(), &directory(&dev, "shm")?)?;
-    Ok(dev)
+    match mount_filesystem("mqueue", &[], quiet(), &directory(&dev, "mqueue")?) {
+        // A kernel without message queues has no program that needs them.
+        Ok(_) | Err(Failure::Io { errno: Errno(libc::ENODEV), .. }) => Ok(dev),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Mounts the terminals; of the group that usually has them, unless there is no such group.

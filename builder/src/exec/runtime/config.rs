@@ -9,6 +9,7 @@
 //! [runtime-spec, config](https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config.md). The network is not
 //! among the namespaces: the init has made it, and a runtime leaves the one alone that it finds itself in.
 
+use rustix::fs::StatVfsMountFlags;
 use serde_json::{Value, json};
 
 use crate::exec::failure::{Errno, Failure};
@@ -36,8 +37,10 @@ pub(in crate::exec) struct Config<'a> {
     pub(in crate::exec) limits: Vec<Ulimit>,
     /// `linux.seccomp`.
     pub(in crate::exec) seccomp: Option<Value>,
-    /// Rules of the control group of devices; without any the runtime has its own.
+    /// `linux.devices`: more than the usual.
     pub(in crate::exec) devices: Vec<Value>,
+    /// Rules of the control group of devices.
+    pub(in crate::exec) device_rules: Vec<Value>,
     pub(in crate::exec) hidden: Hidden,
 }
 
@@ -70,10 +73,18 @@ pub(in crate::exec) struct Hidden {
 }
 
 impl Mounted {
-    /// A mount of something in the bundle, with the attributes that it has there: runtimes change none of them
-    /// unless an option says so, and one that did could take others away.
-    pub(in crate::exec) fn bind(destination: String, source: String) -> Self {
-        Self { destination, kind: "bind", source, options: vec!["rbind".to_owned(), "rprivate".to_owned()] }
+    /// A mount of something in the bundle, with the attributes that it has there. They must be said: crun takes
+    /// away those that are not.
+    pub(in crate::exec) fn bind(destination: String, source: String, attributes: StatVfsMountFlags) -> Self {
+        let said = [
+            (StatVfsMountFlags::RDONLY, "ro"),
+            (StatVfsMountFlags::NOSUID, "nosuid"),
+            (StatVfsMountFlags::NODEV, "nodev"),
+            (StatVfsMountFlags::NOEXEC, "noexec"),
+        ];
+        let said = said.into_iter().filter(|(attribute, _)| attributes.contains(*attribute));
+        let options = ["rbind", "rprivate"].into_iter().chain(said.map(|(_, word)| word));
+        Self { destination, kind: "bind", source, options: options.map(str::to_owned).collect() }
     }
 
     /// A file system of the container's own.
@@ -164,6 +175,9 @@ impl Config<'_> {
             linux["maskedPaths"] = json!(self.hidden.masked);
             linux["readonlyPaths"] = json!(self.hidden.read_only);
         }
+        if !self.devices.is_empty() {
+            linux["devices"] = json!(self.devices);
+        }
         if let Some(seccomp) = &self.seccomp {
             linux["seccomp"] = seccomp.clone();
         }
@@ -171,8 +185,8 @@ impl Config<'_> {
             linux["cgroupsPath"] = json!(group);
         }
         let mut resources = resources(&sandbox.resources);
-        if !self.devices.is_empty() {
-            resources.insert("devices".to_owned(), json!(self.devices));
+        if !self.device_rules.is_empty() {
+            resources.insert("devices".to_owned(), json!(self.device_rules));
         }
         if !resources.is_empty() {
             linux["resources"] = Value::Object(resources);

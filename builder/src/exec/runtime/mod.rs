@@ -10,9 +10,9 @@
 //! lie in memory, in the init's mount namespace: nobody else sees them, and they end with it, by kill -9 too. What
 //! a runtime makes outside are control groups; they are noted and swept like our own (`cgroup/`).
 //!
-//! The init makes every mount point before the runtime could, and takes it away again; the root is `nodev`, and
-//! /dev is our own, so that nobody depends on a control group of devices. Layers are the same as without a runtime.
-//! What differs: the program is process 1, as in Docker, and gets ENOSYS for a personality that is refused.
+//! The init makes every mount point before the runtime could, and takes it away again, so that layers are the same as
+//! without a runtime. What differs: the program is process 1, as in Docker; its devices are kept from it by a control
+//! group, which the runtime makes; a personality that is refused is ENOSYS.
 //!
 //! Here: which runtime, and config.json. Not here: how it is started and watched (`init/runtime/`).
 //! [Runtime spec](https://github.com/opencontainers/runtime-spec/blob/v1.2.0/spec.md)

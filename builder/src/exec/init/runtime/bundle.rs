@@ -5,25 +5,32 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::fs::{CWD, Mode, OFlags, fstatvfs, mkdirat, openat};
 use rustix::mount::{MountAttrFlags, MoveMountFlags, move_mount};
 use rustix::process::fchdir;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::exec::failure::{Failure, OrFail};
 use crate::exec::runtime::config::{Mounted, ROOT};
 use crate::exec::sandbox::{Confinement, Sandbox};
-use crate::exec::{Network, Process, Root};
+use crate::exec::{Network, Root};
 
-use super::super::devices;
 use super::super::mountpoint::Kind;
 use super::super::mounts::{self, Item, Planned, TMPFS_MODE, What, attach_at, mount_filesystem};
+use super::{QUIET, devices};
 
 /// Where what is mounted lies.
 const MOUNTS: &str = "mounts";
 
-/// What is quiet: without setuid programs, devices and programs.
-const QUIET: [&str; 3] = ["nosuid", "noexec", "nodev"];
+/// What a bundle holds, as config.json has it.
+#[derive(Default)]
+pub(super) struct Contents {
+    pub(super) mounts: Vec<Mounted>,
+    /// `linux.devices`.
+    pub(super) devices: Vec<Value>,
+    /// `linux.resources.devices`.
+    pub(super) rules: Vec<Value>,
+}
 
 /// A bundle of this process's mount namespace.
 pub(super) struct Bundle {
@@ -38,7 +45,7 @@ impl Bundle {
         root: &OwnedFd,
         planned: Planned,
         surroundings: (&Sandbox, Network),
-    ) -> Result<(Self, Vec<Mounted>), Failure> {
+    ) -> Result<(Self, Contents), Failure> {
         let mountpoint = match at {
             Root::Directory(path) => path.clone(),
             Root::Overlay(overlay) => overlay.directory.join(&overlay.mountpoint),
@@ -52,8 +59,8 @@ impl Bundle {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         move_mount(root, "", &bundle.folder, ROOT, flags).or_fail("move to the bundle", "the root")?;
         bundle.make(MOUNTS)?;
-        let mounts = bundle.fill(planned, surroundings)?;
-        Ok((bundle, mounts))
+        let contents = bundle.fill(planned, surroundings)?;
+        Ok((bundle, contents))
     }
 
     /// Writes config.json.
@@ -90,45 +97,54 @@ impl Bundle {
         &self,
         Planned { mut items, nodes }: Planned,
         (sandbox, network): (&Sandbox, Network),
-    ) -> Result<Vec<Mounted>, Failure> {
+    ) -> Result<Contents, Failure> {
         mounts::materialise_at(&open(&self.folder, Path::new(MOUNTS))?, &mut items)?;
         self.enter()?;
-        let (mut mounts, mut nodes) = (Vec::new(), Some(nodes));
+        let (mut contents, mut nodes) = (Contents::default(), Some(nodes));
+        let mounts = &mut contents.mounts;
         for (number, Item { target, place, what }) in items.into_iter().enumerate() {
             let destination = place.to_str().map_or_else(|| target.clone(), |place| format!("/{place}"));
             let source = format!("{MOUNTS}/{number}");
             match what {
                 What::Proc => mounts.push(Mounted::of("proc", destination, &QUIET)),
                 What::Sys(Some(host)) if network == Network::Host => {
-                    self.make(&source)?;
-                    attach_at(&host, &self.folder, &source)?;
-                    mounts.push(Mounted::bind(destination, source));
+                    mounts.push(self.show(&host, Kind::Directory, destination, source)?);
                 }
                 What::Sys(_) => {
                     let access = if sandbox.confinement == Confinement::Usual { "ro" } else { "rw" };
                     mounts.push(Mounted::of("sysfs", destination, &[&QUIET[..], &[access]].concat()));
                 }
                 What::Dev => {
-                    let nodes = nodes.take().expect("because there is one /dev");
-                    let place = self.make(&source)?;
-                    let dev = devices::mount_without_queues(&self.folder, &place, nodes, sandbox)?;
-                    let queues = has_queues().then(|| format!("{destination}/mqueue"));
-                    mounts.push(Mounted::bind(destination, source));
-                    if let Some(queues) = queues {
-                        mkdirat(&dev, "mqueue", Mode::from_raw_mode(0o755)).or_fail("make", &queues)?;
-                        mounts.push(Mounted::of("mqueue", queues, &QUIET));
+                    let told = devices::told(nodes.take().expect("because there is one /dev"), sandbox);
+                    mounts.extend(devices::mounts(&destination, sandbox));
+                    for (at, (target, node)) in told.bound.into_iter().enumerate() {
+                        let source = format!("{source}-{at}");
+                        mounts.push(self.show(&node, Kind::File, target, source)?);
                     }
+                    (contents.devices, contents.rules) = (told.nodes, told.rules);
                 }
                 What::Tmpfs { size_bytes, mode } => mounts.push(memory(destination, size_bytes, mode)),
                 What::Detached(mount, kind) => {
-                    self.make_place(&source, kind)?;
-                    attach_at(&mount, &self.folder, &source)?;
-                    mounts.push(Mounted::bind(destination, source));
+                    mounts.push(self.show(&mount, kind, destination, source)?);
                 }
                 What::File { .. } | What::Secret(_) => {}
             }
         }
-        Ok(mounts)
+        Ok(contents)
+    }
+
+    /// Attaches a mount in the bundle, and says where it goes.
+    fn show(
+        &self,
+        mount: &OwnedFd,
+        kind: Kind,
+        destination: String,
+        source: String,
+    ) -> Result<Mounted, Failure> {
+        self.make_place(&source, kind)?;
+        attach_at(mount, &self.folder, &source)?;
+        let attributes = fstatvfs(mount).or_fail("look at", &destination)?.f_flag;
+        Ok(Mounted::bind(destination, source, attributes))
     }
 
     fn make_place(&self, name: &str, kind: Kind) -> Result<(), Failure> {
@@ -142,25 +158,11 @@ impl Bundle {
     }
 }
 
-/// Returns rules for devices, if the runtime's own would keep the program from some.
-pub(super) fn device_rules(process: &Process, planned: &Planned) -> Vec<Value> {
-    match process.sandbox.confinement {
-        Confinement::None => vec![json!({ "allow": true, "access": "rwm" })],
-        Confinement::Usual => planned.nodes.rules(),
-    }
-}
-
 fn memory(destination: String, size_bytes: Option<u64>, mode: Option<u32>) -> Mounted {
     let mode = format!("mode={:o}", mode.unwrap_or(TMPFS_MODE));
     let size = size_bytes.map(|bytes| format!("size={bytes}"));
     let options: Vec<&str> = ["nosuid", "nodev", &mode].into_iter().chain(size.as_deref()).collect();
     Mounted::of("tmpfs", destination, &options)
-}
-
-/// A kernel without message queues has no program that needs them.
-fn has_queues() -> bool {
-    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    known.lines().any(|line| line.ends_with("\tmqueue"))
 }
 
 fn open(at: impl std::os::fd::AsFd, path: &Path) -> Result<OwnedFd, Failure> {

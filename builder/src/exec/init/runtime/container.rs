@@ -100,10 +100,12 @@ impl Container<'_> {
             terminal::give(self.process, self.socket)?;
         } else {
             setsid().or_fail("start", "a session")?;
-            let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-                .or_fail("open", "/dev/null")?;
-            rustix::stdio::dup2_stdin(&null).or_fail("replace", "standard input")?;
+            let null = |flags| {
+                open("/dev/null", flags | OFlags::CLOEXEC, Mode::empty()).or_fail("open", "/dev/null")
+            };
+            rustix::stdio::dup2_stdin(null(OFlags::RDONLY)?).or_fail("replace", "standard input")?;
             if streams == Streams::None {
+                let null = null(OFlags::WRONLY)?;
                 rustix::stdio::dup2_stdout(&null).or_fail("replace", "standard output")?;
                 rustix::stdio::dup2_stderr(&null).or_fail("replace", "standard error")?;
             }

@@ -13,6 +13,7 @@
 
 mod bundle;
 mod container;
+mod devices;
 mod lookup;
 
 use std::os::fd::AsFd;
@@ -33,6 +34,9 @@ use super::outer::{self, Stage};
 use super::seccomp;
 use bundle::Bundle;
 use container::Container;
+
+/// What is quiet: without setuid programs, programs and devices.
+const QUIET: [&str; 3] = ["nosuid", "noexec", "nodev"];
 
 /// RLIMIT_NOFILE.
 const DESCRIPTORS: u32 = 7;
@@ -57,23 +61,21 @@ pub(super) fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure
         .and_then(|()| {
             let runtime = process.sandbox.runtime.as_ref().expect("because it was asked for");
             let program = lookup::program(&root, process, &planned);
-            let devices = if rung.is_in_user_namespace() {
-                Vec::new()
-            } else {
-                bundle::device_rules(process, &planned)
-            };
-            let (bundle, mounts) =
-                Bundle::lay_out(&process.root, &root, planned, (&process.sandbox, process.network))?;
+            let surroundings = (&process.sandbox, process.network);
+            let (bundle, contents) = Bundle::lay_out(&process.root, &root, planned, surroundings)?;
+            // In a user namespace nobody can make rules, and none are needed.
+            let rules = if rung.is_in_user_namespace() { Vec::new() } else { contents.rules };
             let config = Config {
                 process,
                 runtime,
                 identity: &identity,
                 args: program.args(process),
-                mounts,
+                mounts: contents.mounts,
                 capabilities: held(process.sandbox.capabilities)?,
                 limits,
                 seccomp: seccomp::document(&process.sandbox),
-                devices,
+                devices: contents.devices,
+                device_rules: rules,
                 hidden: hidden(),
             };
             bundle.write(&config.document()?)?;

@@ -269,3 +269,49 @@ fn write(path: &Path, value: &str) -> io::Result<()> {
 fn named(error: io::Error, verb: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {verb} {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::hierarchy::{Hierarchy, Version};
+    use super::{Resources, made_by_runtime};
+
+    fn hierarchy(version: Version, top: &str, own: &str) -> Hierarchy {
+        Hierarchy { version, top: top.into(), own: own.into(), controllers: Vec::new() }
+    }
+
+    fn made(hierarchies: &[Hierarchy], parent: Option<&str>) -> (Vec<PathBuf>, Option<String>) {
+        let resources = Resources { parent: parent.map(PathBuf::from), ..Resources::default() };
+        made_by_runtime(hierarchies, &resources, "n")
+    }
+
+    #[test]
+    fn with_version_two_alone_a_runtime_is_told_the_place_beside_our_own_group() {
+        let own = hierarchy(Version::Two, "/sys/fs/cgroup", "/sys/fs/cgroup/user.slice/x.scope");
+        let (places, path) = made(&[own], None);
+        assert_eq!(
+            (&places[..], path.as_deref()),
+            (&["/sys/fs/cgroup/user.slice/n".into()][..], Some("/user.slice/n"))
+        );
+        // At the top there is nothing beside.
+        let (places, path) = made(&[hierarchy(Version::Two, "/c", "/c")], None);
+        assert_eq!((&places[..], path.as_deref()), (&["/c/n".into()][..], Some("/n")));
+    }
+
+    #[test]
+    fn with_version_one_both_meanings_of_a_relative_path_are_noted() {
+        let both = [hierarchy(Version::One, "/m", "/m/a"), hierarchy(Version::Two, "/u", "/u")];
+        let (places, path) = made(&both, None);
+        assert_eq!(path.as_deref(), Some("n"));
+        let expected: Vec<PathBuf> = ["/m/a/n", "/m/n", "/u/n"].map(PathBuf::from).to_vec();
+        assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn a_parent_is_where_it_says_and_without_hierarchies_nothing_is_told() {
+        let (places, path) = made(&[hierarchy(Version::One, "/m", "/m/a")], Some("p/q"));
+        assert_eq!((places[0].as_path(), path.as_deref()), (Path::new("/m/p/q/n"), Some("/p/q/n")));
+        assert_eq!(made(&[], None), (Vec::new(), None));
+    }
+}

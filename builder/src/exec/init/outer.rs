@@ -77,7 +77,7 @@ fn settle() -> Result<UnixStream, Failure> {
 
 fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     let groups = cgroup::open(&plan.process.sandbox.groups)?;
-    let Stage { root, mut planned, _keeper } = set_up(&plan)?;
+    let Stage { root, mut planned, keeper: _keeper } = set_up(&plan)?;
     enter(&root)?;
     if !plan.rung.is_in_user_namespace() {
         leave_host(&root)?;
@@ -101,7 +101,7 @@ pub(super) struct Stage {
     pub(super) root: OwnedFd,
     pub(super) planned: Planned,
     /// Connects the network for as long as it is kept.
-    pub(super) _keeper: Option<Keeper>,
+    pub(super) keeper: Option<Keeper>,
 }
 
 /// Moves to a mount namespace, connects the network, mounts the root, and opens what will be mounted there.
@@ -124,7 +124,7 @@ pub(super) fn set_up(plan: &Plan) -> Result<Stage, Failure> {
         mounts.extend(apt_without_users(&root));
     }
     let planned = Planned::open(mounts, &plan.process.sandbox, plan.rung)?;
-    Ok(Stage { root, planned, _keeper: keeper })
+    Ok(Stage { root, planned, keeper })
 }
 
 /// Tells apt, in an image that has it, not to become another user for its downloads: where there is one id it would

@@ -48,3 +48,40 @@ impl Words {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ExecError, Failure, Stream, Words};
+
+    fn said(lines: &[&[u8]]) -> String {
+        let mut words = Words { by_runtime: true, lines: Default::default() };
+        lines.iter().for_each(|line| words.hear(Stream::Stderr, line));
+        words.hear(Stream::Stdout, b"not this");
+        let failure =
+            Failure::Runtime { runtime: "runc".to_owned(), how: "failed".to_owned(), said: String::new() };
+        match words.explain(ExecError::Failed(failure)) {
+            ExecError::Failed(Failure::Runtime { said, .. }) => said,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn the_last_lines_are_the_words() {
+        assert_eq!(said(&[b"one", b"", b"two\x1b[31m"]), "one; two [31m");
+        assert_eq!(said(&[b"1", b"2", b"3", b"4", b"5"]), "2; 3; 4; 5");
+        assert_eq!(said(&[]), "");
+    }
+
+    #[test]
+    fn words_have_a_bound() {
+        let long = "\u{e9}".repeat(100_000);
+        assert_eq!(said(&[long.as_bytes()]).chars().count(), super::MAX_LINE_CHARS);
+    }
+
+    #[test]
+    fn without_a_runtime_nothing_is_kept() {
+        let mut words = Words { by_runtime: false, lines: Default::default() };
+        words.hear(Stream::Stderr, b"the program's");
+        assert!(words.lines.is_empty());
+    }
+}

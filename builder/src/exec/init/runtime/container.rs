@@ -142,11 +142,10 @@ impl Container<'_> {
     /// Reads which process the program is.
     fn program(&self) -> Result<Pid, Failure> {
         let mut text = String::new();
-        self.bundle
-            .open("pid")?
-            .take(MAX_PID_BYTES)
-            .read_to_string(&mut text)
-            .or_fail("read", "the pid file")?;
+        // Without it there is none, as if nothing stood in it.
+        if let Ok(file) = self.bundle.open("pid") {
+            file.take(MAX_PID_BYTES).read_to_string(&mut text).or_fail("read", "the pid file")?;
+        }
         let pid = text.trim().parse().ok().and_then(Pid::from_raw);
         pid.ok_or_else(|| self.failed("wrote no process id"))
     }

@@ -52,7 +52,7 @@ pub(super) fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure
         sys::unshare(UnshareFlags::NEWNET).or_fail("unshare", "the network namespace")?;
         sys::raise_loopback().or_fail("raise", "the loopback interface")?;
     }
-    let Stage { root, mut planned, _keeper } = outer::set_up(&plan)?;
+    let Stage { root, mut planned, keeper: _keeper } = outer::set_up(&plan)?;
     let identity = outer::identify(&root, &process.user)?;
     let mut mountpoints = Mountpoints::new(root.as_fd());
     let ready = mountpoints

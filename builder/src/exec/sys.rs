@@ -132,6 +132,14 @@ pub(super) fn limit(resource: u32, soft: Option<u64>, hard: Option<u64>) -> io::
     check(unsafe { libc::syscall(libc::SYS_setrlimit, resource, &raw const limit) })
 }
 
+/// Returns how far a limit of this process can be raised; none if as far as one likes.
+pub(super) fn limit_of(resource: u32) -> io::Result<Option<u64>> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a struct that outlives the call; the kernel refuses a resource that it does not know.
+    check(unsafe { libc::syscall(libc::SYS_getrlimit, resource, &raw mut limit) })?;
+    Ok((limit.rlim_max != libc::RLIM_INFINITY).then_some(limit.rlim_max))
+}
+
 /// Blocks SIGCHLD and returns the descriptor that reports it instead.
 pub(super) fn watch_children() -> io::Result<OwnedFd> {
     // SAFETY: the set is initialised by sigemptyset before it is read; the descriptor is new and ours.

@@ -28,7 +28,7 @@ pub(super) struct Hierarchy {
     pub(super) top: PathBuf,
     /// This process's own group.
     pub(super) own: PathBuf,
-    controllers: Vec<String>,
+    pub(super) controllers: Vec<String>,
 }
 
 impl Hierarchy {

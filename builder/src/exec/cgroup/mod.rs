@@ -57,9 +57,7 @@ impl Group {
     ///
     /// If the record in `state` cannot be written.
     pub fn make(resources: &Resources, state: &Path) -> io::Result<(Self, Vec<Lacking>)> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("oxbox-{}-{number}", std::process::id());
+        let name = name();
         let hierarchies = hierarchy::of_this_process();
         let limits = limits::of(resources);
         let mut record = Record::new(state, &name)?;
@@ -91,6 +89,20 @@ impl Group {
         Ok((Self { directories, _record: record }, lacking))
     }
 
+    /// Notes the groups that a runtime will make for a container of this name, and returns what it is to be told of
+    /// them: `linux.cgroupsPath`.
+    ///
+    /// # Errors
+    ///
+    /// If the record in `state` cannot be written.
+    pub fn of_container(resources: &Resources, state: &Path) -> io::Result<(Self, String, Option<String>)> {
+        let name = name();
+        let mut record = Record::new(state, &name)?;
+        let (directories, path) = made_by_runtime(&hierarchy::of_this_process(), resources, &name);
+        directories.iter().try_for_each(|directory| record.note(directory))?;
+        Ok((Self { directories, _record: record }, name, path))
+    }
+
     /// Returns the files that a process writes itself into to be in the groups.
     pub fn entrances(&self) -> Vec<PathBuf> {
         self.directories.iter().map(|directory| directory.join("cgroup.procs")).collect()
@@ -105,6 +117,42 @@ impl Drop for Group {
             }
         }
     }
+}
+
+/// Returns a name that no other process's group has.
+fn name() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("oxbox-{}-{number}", std::process::id())
+}
+
+/// Returns where a runtime makes groups, and what it is told.
+///
+/// A relative path means below its own group, of each hierarchy, to runc, and from the top to crun. With version 2
+/// alone it is told the one place: beside this process's own group, which has processes and so passes nothing on.
+fn made_by_runtime(
+    hierarchies: &[Hierarchy],
+    resources: &Resources,
+    name: &str,
+) -> (Vec<PathBuf>, Option<String>) {
+    let text = |path: &Path| path.to_str().map(|path| format!("/{}", path.trim_start_matches('/')));
+    if let Some(parent) = &resources.parent {
+        let places = hierarchies.iter().map(|hierarchy| hierarchy.under_top(parent).join(name));
+        return (places.collect(), text(&parent.join(name)));
+    }
+    if let [hierarchy] = hierarchies
+        && hierarchy.version == Version::Two
+    {
+        let beside = hierarchy.own.parent().filter(|parent| parent.starts_with(&hierarchy.top));
+        let place = beside.unwrap_or(&hierarchy.own).join(name);
+        let path = place.strip_prefix(&hierarchy.top).ok().and_then(text);
+        return (vec![place], path);
+    }
+    let places =
+        hierarchies.iter().flat_map(|hierarchy| [hierarchy.own.join(name), hierarchy.top.join(name)]);
+    let mut places: Vec<_> = places.collect();
+    places.dedup();
+    (places, (!hierarchies.is_empty()).then(|| name.to_owned()))
 }
 
 /// Opens the groups that a process will be in, while the host is in sight.
@@ -220,4 +268,50 @@ fn write(path: &Path, value: &str) -> io::Result<()> {
 /// Says what was attempted, and keeps the kind.
 fn named(error: io::Error, verb: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {verb} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::hierarchy::{Hierarchy, Version};
+    use super::{Resources, made_by_runtime};
+
+    fn hierarchy(version: Version, top: &str, own: &str) -> Hierarchy {
+        Hierarchy { version, top: top.into(), own: own.into(), controllers: Vec::new() }
+    }
+
+    fn made(hierarchies: &[Hierarchy], parent: Option<&str>) -> (Vec<PathBuf>, Option<String>) {
+        let resources = Resources { parent: parent.map(PathBuf::from), ..Resources::default() };
+        made_by_runtime(hierarchies, &resources, "n")
+    }
+
+    #[test]
+    fn with_version_two_alone_a_runtime_is_told_the_place_beside_our_own_group() {
+        let own = hierarchy(Version::Two, "/sys/fs/cgroup", "/sys/fs/cgroup/user.slice/x.scope");
+        let (places, path) = made(&[own], None);
+        assert_eq!(
+            (&places[..], path.as_deref()),
+            (&["/sys/fs/cgroup/user.slice/n".into()][..], Some("/user.slice/n"))
+        );
+        // At the top there is nothing beside.
+        let (places, path) = made(&[hierarchy(Version::Two, "/c", "/c")], None);
+        assert_eq!((&places[..], path.as_deref()), (&["/c/n".into()][..], Some("/n")));
+    }
+
+    #[test]
+    fn with_version_one_both_meanings_of_a_relative_path_are_noted() {
+        let both = [hierarchy(Version::One, "/m", "/m/a"), hierarchy(Version::Two, "/u", "/u")];
+        let (places, path) = made(&both, None);
+        assert_eq!(path.as_deref(), Some("n"));
+        let expected: Vec<PathBuf> = ["/m/a/n", "/m/n", "/u/n"].map(PathBuf::from).to_vec();
+        assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn a_parent_is_where_it_says_and_without_hierarchies_nothing_is_told() {
+        let (places, path) = made(&[hierarchy(Version::One, "/m", "/m/a")], Some("p/q"));
+        assert_eq!((places[0].as_path(), path.as_deref()), (Path::new("/m/p/q/n"), Some("/p/q/n")));
+        assert_eq!(made(&[], None), (Vec::new(), None));
+    }
 }

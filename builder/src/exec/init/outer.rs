@@ -21,7 +21,7 @@ use rustix::thread::UnshareFlags;
 use crate::exec::failure::{Failure, OrFail};
 use crate::exec::network::Keeper;
 use crate::exec::plan::{self, Outcome, Plan};
-use crate::exec::rung::Rung;
+use crate::exec::rung::{Processes, Rung};
 use crate::exec::sandbox::Confinement;
 use crate::exec::user::{self, Identity};
 use crate::exec::{Exit, Mount, Network, Source, cgroup, hosts, memory, sys};
@@ -30,8 +30,7 @@ use super::first::{self, First, Given};
 use super::mountpoint::Mountpoints;
 use super::mounts::{HostProc, Planned};
 use super::owners::Owners;
-use super::root;
-use super::{chroot, leftovers};
+use super::{chroot, leftovers, root, runtime};
 
 /// passwd and group of an image; a directory service's dump may have some megabytes.
 const MAX_ACCOUNTS_BYTES: u64 = 16 << 20;
@@ -50,6 +49,7 @@ pub(super) fn main() -> ExitCode {
     }
     let done = match plan.rung {
         Rung::Chroot => chroot::carry_out(plan, &socket),
+        _ if plan.process.sandbox.runtime.is_some() => runtime::carry_out(plan, &socket),
         _ => carry_out(plan, &socket),
     };
     let outcome = match done {
@@ -76,11 +76,52 @@ fn settle() -> Result<UnixStream, Failure> {
 }
 
 fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
+    let groups = cgroup::open(&plan.process.sandbox.groups)?;
+    let Stage { root, mut planned, keeper: _keeper, proc } = set_up(&plan)?;
+    enter(&root)?;
+    if !plan.rung.is_in_user_namespace() {
+        leave_host(&root)?;
+    }
+
+    let Plan { process, descriptors, rung, processes, .. } = plan;
+    let identity = identify(&root, &process.user)?;
+    let given = Given { identity, process, rung, processes, descriptors };
+    let (calls, theirs) = match rung {
+        Rung::SingleId => UnixStream::pair().map(|(ours, theirs)| (Some(ours), Some(theirs))),
+        _ => Ok((None, None)),
+    }
+    .or_fail("make", "a socket")?;
+    let duties = Duties { processes, proc: &proc, calls: calls.as_ref() };
+    let mut mountpoints = Mountpoints::new(root.as_fd());
+    let result = mountpoints
+        .working_directory(&given.process.cwd, &given.identity)
+        .and_then(|()| planned.place(&mut mountpoints))
+        .and_then(|()| {
+            let around = Surroundings { groups, socket, proc: &proc };
+            watch(&duties, |alive| first::main(First { given, planned, around, calls: theirs }, alive))
+        });
+    // Also after a failure: the caller may want to look at what the upper directory holds.
+    let removed = mountpoints.remove();
+    let exit = result?;
+    removed.map(|()| exit)
+}
+
+/// What stands in the init's own mount namespace before anything is mounted into the root.
+pub(super) struct Stage {
+    pub(super) root: OwnedFd,
+    pub(super) planned: Planned,
+    /// Connects the network for as long as it is kept.
+    pub(super) keeper: Option<Keeper>,
+    /// The host's /proc, or the container's.
+    pub(super) proc: OwnedFd,
+}
+
+/// Moves to a mount namespace, connects the network, mounts the root, and opens what will be mounted there.
+pub(super) fn set_up(plan: &Plan) -> Result<Stage, Failure> {
     let mut keeper = match plan.process.network {
         Network::Private => Some(Keeper::start(&plan.connectors)?),
         Network::Host | Network::None => None,
     };
-    let groups = cgroup::open(&plan.process.sandbox.groups)?;
     sys::unshare(UnshareFlags::NEWNS).or_fail("unshare", "the mount namespace")?;
     keeper.as_mut().map_or(Ok(()), Keeper::connect)?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
@@ -98,26 +139,10 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
         true => HostProc::Shown,
         false => HostProc::Hidden,
     };
-    let mut planned = Planned::open(mounts, &plan.process.sandbox, plan.rung, host_proc)?;
+    let planned = Planned::open(mounts, &plan.process.sandbox, plan.rung, host_proc)?;
     let proc = open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "/proc")?;
-    enter(&root)?;
-    if !plan.rung.is_in_user_namespace() {
-        leave_host(&root)?;
-    }
-
-    let Plan { process, descriptors, rung, processes, .. } = plan;
-    let identity = identify(&root, &process.user)?;
-    let given = Given { identity, process, rung, processes, descriptors };
-    let mut mountpoints = Mountpoints::new(root.as_fd());
-    let result = mountpoints
-        .working_directory(&given.process.cwd, &given.identity)
-        .and_then(|()| planned.place(&mut mountpoints))
-        .and_then(|()| watch(given, planned, Surroundings { groups, socket, proc: &proc }));
-    // Also after a failure: the caller may want to look at what the upper directory holds.
-    let removed = mountpoints.remove();
-    let exit = result?;
-    removed.map(|()| exit)
+    Ok(Stage { root, planned, keeper, proc })
 }
 
 /// Tells apt, in an image that has it, not to become another user for its downloads: where there is one id it would
@@ -176,23 +201,33 @@ pub(super) struct Surroundings<'a> {
     pub(super) proc: &'a OwnedFd,
 }
 
-/// Starts the first process and waits until it and all its descendants are gone.
-fn watch(given: Given, planned: Planned, around: Surroundings<'_>) -> Result<Exit, Failure> {
-    let (proc, rung, processes) = (around.proc, given.rung, given.processes);
-    match processes.are_separate() {
+/// What the init does while it waits for a first process.
+pub(super) struct Duties<'a> {
+    /// Whose processes it lives among.
+    pub(super) processes: Processes,
+    /// The host's /proc, or the container's.
+    pub(super) proc: &'a OwnedFd,
+    /// Where the program's calls come from that are answered here.
+    pub(super) calls: Option<&'a UnixStream>,
+}
+
+/// Starts a first process, which is given the init's pidfd, and waits until it and all its descendants are gone.
+pub(super) fn watch(
+    duties: &Duties<'_>,
+    main: impl FnOnce(&OwnedFd) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    let is_separate = duties.processes.are_separate();
+    match is_separate {
         true => sys::unshare(UnshareFlags::NEWPID).or_fail("unshare", "the pid namespace")?,
         // Should the first process be killed, what it leaves is this one's to end.
         false => set_child_subreaper(Some(getpid())).or_fail("become", "a subreaper")?,
     }
     let (report, writer) = std::io::pipe().or_fail("make", "a pipe")?;
     let alive = pidfd_open(getpid(), PidfdFlags::empty()).or_fail("open", "the init's pidfd")?;
-    let (calls, theirs) = UnixStream::pair().or_fail("make", "a socket")?;
-    let theirs = (rung == Rung::SingleId).then_some(theirs);
-    let child = fork_first(First { given, planned, around, calls: theirs }, writer, &alive)?;
-    let calls = (rung == Rung::SingleId).then_some(calls);
-    let heard = hear(report, calls.as_ref(), proc).and_then(|text| Ok((text, wait_for(child)?)));
-    if !processes.are_separate() {
-        leftovers::end_all(proc)?;
+    let child = fork_first(main, writer, &alive)?;
+    let heard = hear(report, duties).and_then(|text| Ok((text, wait_for(child)?)));
+    if !is_separate {
+        leftovers::end_all(duties.proc)?;
     }
     let (text, status) = heard?;
     match serde_json::from_slice(&text) {
@@ -204,11 +239,11 @@ fn watch(given: Given, planned: Planned, around: Surroundings<'_>) -> Result<Exi
 
 /// Reads what the first process reports at its end. Until then the program's calls are answered, if it hands them
 /// over: here and not by the first process, since here processes have the numbers that `proc` knows them by.
-fn hear(mut report: PipeReader, calls: Option<&UnixStream>, proc: &OwnedFd) -> Result<Vec<u8>, Failure> {
-    if let Some(calls) = calls
+fn hear(mut report: PipeReader, duties: &Duties<'_>) -> Result<Vec<u8>, Failure> {
+    if let Some(calls) = duties.calls
         && let Some(owners) = Owners::take_over(calls)?
     {
-        fchdir(proc).or_fail("enter", "/proc")?;
+        fchdir(duties.proc).or_fail("enter", "/proc")?;
         owners.answer_until(&report)?;
     }
     let mut text = Vec::new();
@@ -227,12 +262,12 @@ fn wait_for(child: rustix::process::Pid) -> Result<rustix::process::WaitStatus, 
 }
 
 fn fork_first(
-    first: First<'_>,
+    main: impl FnOnce(&OwnedFd) -> Result<Exit, Failure>,
     mut writer: PipeWriter,
     alive: &OwnedFd,
 ) -> Result<rustix::process::Pid, Failure> {
     sys::fork(|| {
-        let outcome = match first::main(first, alive) {
+        let outcome = match main(alive) {
             Ok(exit) => Outcome::Ended(exit),
             Err(failure) => Outcome::Failed(failure),
         };

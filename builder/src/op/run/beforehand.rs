@@ -43,6 +43,11 @@ pub fn prepare(
     if resources.are_limited() && runs().next().is_some() {
         let lacking = tried(resources, state);
         surroundings.fallbacks = fallbacks(resources, &lacking);
+        if surroundings.sandbox.runtime.is_some() {
+            // It would not start for them.
+            let options: Vec<_> = lacking.iter().map(|one| one.option).collect();
+            surroundings.sandbox.resources = resources.clone().without(&options);
+        }
         if let Some(message) = warning(&lacking) {
             progress.event(Event::Warning { message: &message });
         }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::exec::cgroup::Group;
+use crate::exec::rung::{self, Rung};
 use crate::exec::sandbox::Ulimit;
 use crate::exec::{self, HostAddress, Mount, Process, Sandbox};
 use crate::plan::graph::{Network, Run, Security};
@@ -96,6 +97,14 @@ impl fmt::Debug for Surroundings {
 impl Surroundings {
     /// Makes control groups for a process, if there is anything to limit, and puts it into them.
     pub(super) fn bound(&self, process: &mut Process) -> io::Result<Option<Group>> {
+        if let Some(runtime) = &mut process.sandbox.runtime {
+            let resources = &self.sandbox.resources;
+            let (group, name, path) = Group::of_container(resources, &self.state)?;
+            // Who is not root may have none, and runtimes make do if they were told of none.
+            let is_told = rung::standing().rung == Rung::Root || resources.are_limited();
+            (runtime.name, runtime.group) = (name, path.filter(|_| is_told));
+            return Ok(Some(group));
+        }
         if !self.sandbox.resources.are_limited() && self.sandbox.resources.parent.is_none() {
             return Ok(None);
         }

@@ -5,6 +5,7 @@
 
 mod hosts;
 mod limits;
+mod runtime;
 mod security;
 mod volumes;
 
@@ -22,6 +23,7 @@ use super::failure::{OnError, Shell};
 use super::secrets::{self, Given};
 use hosts::Hosts;
 use limits::Limits;
+use runtime::RuntimeOptions;
 use security::Security;
 pub(crate) use security::SecurityError;
 use volumes::Volume;
@@ -52,6 +54,8 @@ pub(super) struct Sandbox {
     /// What buildx calls --on-error=shell.
     #[arg(long, hide = true, value_parser = ["on-error"], conflicts_with = "on_error")]
     invoke: Option<String>,
+    #[command(flatten)]
+    runtime: RuntimeOptions,
     #[command(flatten)]
     hosts: Hosts,
     #[command(flatten)]
@@ -85,7 +89,8 @@ impl Sandbox {
     pub(super) fn stand(&self, state: &Path) -> anyhow::Result<()> {
         // Its filesystem has a say in what works.
         std::fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
-        Ok(rung::stand(self.isolation, state)?)
+        rung::stand(self.isolation, state)?;
+        Ok(self.runtime.check()?)
     }
 
     pub(super) fn network(&self) -> graph::Network {
@@ -116,6 +121,7 @@ impl Sandbox {
         let sandbox = exec::Sandbox {
             resolver: self.hosts.resolver(),
             resources: self.limits.resources(),
+            runtime: self.runtime.find()?,
             ..self.security.sandbox()?
         };
         let volumes = self.volume.iter().chain(&self.mount).map(Volume::open);

@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
+use rustix::fs::OFlags;
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 use seccompiler::sock_filter;
@@ -228,7 +229,7 @@ pub(super) struct Call {
 }
 
 /// What becomes of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Answer {
     /// The kernel does it.
     Proceed,
@@ -236,6 +237,8 @@ pub(super) enum Answer {
     Done(i64),
     /// It fails with this error.
     Refused(i32),
+    /// It opened a file, which the caller gets; what of its descriptor's flags is set.
+    Opened(OwnedFd, OFlags),
 }
 
 /// Loads a filter that has some calls answered by whoever reads the descriptor; for this process and its children.
@@ -276,10 +279,36 @@ pub(super) fn answer_call(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> 
         Answer::Proceed => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
         Answer::Done(value) => (value, 0, 0),
         Answer::Refused(errno) => (0, -errno, 0),
+        Answer::Opened(file, flags) => return hand_file(listener, id, &file, flags),
     };
     let response = libc::seccomp_notif_resp { id, val, error, flags };
     // SAFETY: the kernel reads a struct of the size that is part of the request.
     check(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const response) })
+}
+
+/// Gives the caller a descriptor of a file, and answers with its number.
+fn hand_file(listener: BorrowedFd<'_>, id: u64, file: &OwnedFd, flags: OFlags) -> io::Result<()> {
+    let hand = |how: libc::c_ulong| -> io::Result<i32> {
+        let added = libc::seccomp_notif_addfd {
+            id,
+            flags: u32::try_from(how).map_err(io::Error::other)?,
+            srcfd: u32::try_from(file.as_raw_fd()).map_err(io::Error::other)?,
+            newfd: 0,
+            newfd_flags: (flags & OFlags::CLOEXEC).bits(),
+        };
+        // SAFETY: the kernel reads a struct of the size that is part of the request.
+        let number =
+            unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const added) };
+        check(number).map(|()| number)
+    };
+    match hand(libc::SECCOMP_ADDFD_FLAG_SEND) {
+        // Linux before 5.14 does it in two steps.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            let number = hand(0)?;
+            answer_call(listener, id, Answer::Done(number.into()))
+        }
+        handed => handed.map(drop),
+    }
 }
 
 /// Reads the memory of another process; returns how much there was.

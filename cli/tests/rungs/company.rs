@@ -61,3 +61,16 @@ fn a_program_signals_nobody_outside_of_its_run() {
         assert_eq!(ran.code, Some(0), "{rung:?}: {}{}", ran.stdout, ran.stderr);
     }
 }
+
+#[test]
+fn another_user_has_a_proc_in_a_changed_root_unless_it_may_need_sudo() {
+    const LOOKS: &str = "FROM localhost/busybox\n\
+        USER 1000:1000\n\
+        RUN grep -q '^Uid:.1000' /proc/self/status && cat /proc/self/environ > /dev/null && ! test -r /proc/1/environ\n\
+        USER 0\n\
+        RUN mkdir -p /usr/bin && touch /usr/bin/sudo && grep -q '^Uid:.0' /proc/self/status\n\
+        USER 1000:1000\n\
+        RUN test -z \"$(ls /proc)\"\n";
+    let ran = Place::of(Rung::Chroot).script(LOOKS, "$OXBOX build context");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+}

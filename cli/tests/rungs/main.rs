@@ -27,14 +27,9 @@ const EXCEPTIONS: &[(&str, Rung, &str)] = &[
     ("offline", Rung::ContainerUser, "as Container"),
     ("offline", Rung::ContainerBefore, "as Container"),
     ("proc", Rung::ContainerBefore, "/proc is the container's, and knows a process by another number"),
-    (
-        "capabilities",
-        Rung::Chroot,
-        "with CAP_SYS_CHROOT root would leave a changed root, and there is no /proc",
-    ),
-    ("devices", Rung::Chroot, "a container of Podman's may make no devices, and there is no /proc"),
+    ("capabilities", Rung::Chroot, "with CAP_SYS_CHROOT root would leave a changed root"),
+    ("devices", Rung::Chroot, "a container of Podman's may make no devices"),
     ("offline", Rung::Chroot, "there is the container's network and no other"),
-    ("proc", Rung::Chroot, "there is no /proc"),
     ("readonly", Rung::Chroot, "nothing keeps root from writing to what is only to be read"),
     ("renames", Rung::Chroot, "a file that is moved keeps its other names, which overlayfs takes from it"),
 ];

@@ -17,6 +17,7 @@ mod devices;
 mod first;
 mod leftovers;
 mod limits;
+mod listener;
 mod mountpoint;
 mod mounts;
 mod outer;

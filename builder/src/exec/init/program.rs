@@ -17,12 +17,12 @@ use crate::exec::sandbox::{Privileges, Sandbox};
 use crate::exec::{Process, sys};
 
 use super::first::Given;
-use super::{capabilities, limits, owners, seccomp};
+use super::{capabilities, chroot, limits, owners, seccomp};
 
 /// Where programs are looked for if the image says nothing: Docker's default.
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Becomes the program; returns only to say why not. Its calls about owners are handed over through `calls`.
+/// Becomes the program; returns only to say why not. Some of its calls are handed over through `calls`.
 pub(super) fn become_it(given: &Given, calls: Option<&UnixStream>) -> Failure {
     match give_up(given, calls) {
         Ok(()) => execute(&given.process, &given.identity.home),
@@ -50,10 +50,13 @@ fn give_up(given: &Given, calls: Option<&UnixStream>) -> Result<(), Failure> {
         sys::refuse_privileges().or_fail("set", "no_new_privs")?;
     }
     filter_calls(sandbox, given.rung)?;
-    if let Some(calls) = calls {
-        // There is nobody else to become.
-        owners::hand_over(calls)?;
-        return capabilities::keep(sandbox.capabilities, given.rung);
+    match (given.rung, calls) {
+        (Rung::SingleId, calls) => {
+            calls.map_or(Ok(()), owners::hand_over)?;
+            // There is nobody else to become.
+            return capabilities::keep(sandbox.capabilities, given.rung);
+        }
+        (_, calls) => calls.map_or(Ok(()), chroot::proc::hand_over)?,
     }
     let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
     set_thread_groups(&groups).or_fail("set", "supplementary groups")?;

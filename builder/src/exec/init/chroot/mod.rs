@@ -7,7 +7,8 @@
 //!
 //! What differs from a run in namespaces, and cannot be helped:
 //!
-//! - /proc and /sys are empty, the network and the host's name are the container's.
+//! - /proc is made of answers, see `proc/`, or empty. /sys is empty, the network and the host's name are the
+//!   container's.
 //! - /dev has real devices only if mknod is allowed (Docker's default, not Podman's): see `devices.rs`.
 //! - The program sees no process of others only because there is no /proc, and could signal them if it guessed
 //!   their ids. It has no CAP_SYS_CHROOT, with which root leaves a changed root, and so no chroot of its own.
@@ -18,6 +19,7 @@
 mod devices;
 mod mounts;
 mod placed;
+pub(super) mod proc;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -39,6 +41,7 @@ use super::mountpoint::Mountpoints;
 use super::{leftovers, outer, terminal};
 use devices::Devices;
 use placed::Placed;
+use proc::Office;
 
 /// Runs the program of a plan.
 pub(super) fn carry_out(mut plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
@@ -73,7 +76,7 @@ pub(super) fn carry_out(mut plan: Plan, socket: &UnixStream) -> Result<Exit, Fai
     let result = mountpoints
         .working_directory(&given.process.cwd, &given.identity)
         .and_then(|()| furnish(&mut placed, &mut mountpoints, &mounts, state))
-        .and_then(|devices| watch(&given, &root, devices, socket));
+        .and_then(|(folder, devices)| watch(&given, (&root, &path, &folder), devices, socket));
     // Also after a failure: the caller may want to look at what is there.
     let removed = placed.remove().and_then(|()| mountpoints.remove());
     let exit = result?;
@@ -98,24 +101,36 @@ fn furnish(
     mountpoints: &mut Mountpoints<'_>,
     mounts: &[Mount],
     state: &Path,
-) -> Result<Devices, Failure> {
-    for target in ["/proc", "/sys"] {
-        placed.directory(mountpoints, target, 0o555)?;
-    }
+) -> Result<(OwnedFd, Devices), Failure> {
+    placed.directory(mountpoints, "/sys", 0o555)?;
+    let proc = placed.directory(mountpoints, "/proc", 0o555)?;
     let dev = placed.directory(mountpoints, "/dev", 0o755)?;
     let devices = Devices::make(&dev)?;
     mounts.iter().try_for_each(|mount| mounts::place(mount, placed, mountpoints, state))?;
-    Ok(devices)
+    Ok((proc, devices))
 }
 
 /// Starts the program and waits until it and all that it started are gone.
-fn watch(given: &Given, root: &OwnedFd, devices: Devices, socket: &UnixStream) -> Result<Exit, Failure> {
+fn watch(
+    given: &Given,
+    (root, path, folder): (&OwnedFd, &Path, &OwnedFd),
+    devices: Devices,
+    socket: &UnixStream,
+) -> Result<Exit, Failure> {
     let children = sys::watch_children().or_fail("watch", "children")?;
     let null = openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "/dev/null")?;
     let proc = openat(CWD, "/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "/proc")?;
-    let program = first::start(given, None, || {
+    let calls = match proc::may_show(root, &given.identity) {
+        true => {
+            let (calls, theirs) = UnixStream::pair().or_fail("make", "a socket")?;
+            proc::start(&Office { proc: &proc, root, path, folder }, calls)?;
+            Some(theirs)
+        }
+        false => None,
+    };
+    let program = first::start(given, calls, || {
         rustix::stdio::dup2_stdin(&null).or_fail("replace", "standard input")?;
         terminal::give(&given.process, socket)?;
         fchdir(root).or_fail("enter", "the root")?;

@@ -160,8 +160,8 @@ impl Active {
     }
 
     /// Says that it holds all of a layer that stands on `below`, whatever it was prepared on.
-    fn keep_above(&mut self, below: &[DiffId], known: &Known<'_>) {
-        self.chain = ChainId::of(below);
+    fn keep_above(&mut self, below: Option<ChainId>, known: &Known<'_>) {
+        self.chain = below;
         let (index, chunks) = (Arc::clone(&known.index), Arc::clone(&known.chunks));
         self.noted = Some(Noted { index, chunks });
     }

@@ -92,7 +92,6 @@ pub struct Solved {
     pub chain_id: Option<ChainId>,
     /// Whether its own layer is the last of them.
     pub has_own_layer: bool,
-    stack: OnceLock<Arc<Stack>>,
 }
 
 /// Why a vertex cannot be made.
@@ -139,16 +138,13 @@ impl Workshop<'_> {
     }
 
     pub(super) fn tree(&self, solved: &Solved) -> Result<LayerTree, SolveError> {
-        let stack = self.stack(solved)?;
-        Ok(LayerTree::new(stack, Arc::clone(solved.layers()), Arc::clone(&self.store), &self.spool))
+        let (stack, outline) = (self.stack(solved)?, Arc::clone(&solved.outline));
+        let layers = move || Arc::new(outline.layers());
+        Ok(LayerTree::new(stack, layers, Arc::clone(&self.store), &self.spool))
     }
 
     pub(super) fn stack(&self, solved: &Solved) -> Result<Arc<Stack>, SolveError> {
-        if let Some(stack) = solved.stack.get() {
-            return Ok(Arc::clone(stack));
-        }
-        let stack = Arc::new(self.indexes.stack(solved.layers(), &*self.store)?);
-        Ok(Arc::clone(solved.stack.get_or_init(|| stack)))
+        Ok(solved.outline.stack(&|layer| self.indexes.get(layer, &*self.store))?)
     }
 
     /// Returns what was noted of a layer when it was written here.
@@ -195,9 +191,8 @@ impl Solved {
     }
 
     pub(super) fn unchanged(&self) -> Self {
-        let (layers, stack) = (self.layers.clone(), self.stack.clone());
-        let outline = Arc::clone(&self.outline);
-        Self { outline, layers, chain_id: self.chain_id, has_own_layer: false, stack }
+        let (outline, layers) = (Arc::clone(&self.outline), self.layers.clone());
+        Self { outline, layers, chain_id: self.chain_id, has_own_layer: false }
     }
 
     pub(super) fn of(layers: Vec<Layer>) -> Self {
@@ -211,7 +206,6 @@ impl Solved {
             layers: OnceLock::new(),
             chain_id: outline.chain_id,
             has_own_layer: false,
-            stack: OnceLock::new(),
         }
     }
 

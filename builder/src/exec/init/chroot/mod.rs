@@ -123,11 +123,7 @@ fn watch(
     let proc = openat(CWD, "/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "/proc")?;
     let calls = match proc::may_show(root, &given.identity) {
-        true => {
-            let (calls, theirs) = UnixStream::pair().or_fail("make", "a socket")?;
-            proc::start(&Office { proc: &proc, root, path, folder }, calls)?;
-            Some(theirs)
-        }
+        true => Some(proc::start(&Office { proc: &proc, root, path, folder })?),
         false => None,
     };
     let program = first::start(given, calls, || {

@@ -70,16 +70,20 @@ pub(super) struct Office<'a> {
     pub(super) folder: &'a OwnedFd,
 }
 
-/// Starts the clerk; calls come to it once they are handed over at the other end of `socket`.
+/// Starts the clerk, and returns where calls are to be handed over to it.
 ///
 /// It ends when nobody is left that might call, or with what a program left running.
-pub(super) fn start(office: &Office<'_>, socket: UnixStream) -> Result<Pid, Failure> {
+pub(super) fn start(office: &Office<'_>) -> Result<UnixStream, Failure> {
     let init = getpid();
-    sys::fork(|| match work(office, init, &socket) {
-        Ok(()) => 0,
-        Err(_) => 1,
-    })
-    .or_fail("fork", "who answers for /proc")
+    let (ours, theirs) = UnixStream::pair().or_fail("make", "a socket")?;
+    let mut theirs = Some(theirs);
+    let clerk = || {
+        // Or it would wait for itself, if nothing is handed over.
+        drop(theirs.take());
+        i32::from(work(office, init, &ours).is_err())
+    };
+    sys::fork(clerk).or_fail("fork", "who answers for /proc")?;
+    Ok(theirs.expect("because only the clerk dropped it"))
 }
 
 fn work(office: &Office<'_>, init: Pid, socket: &UnixStream) -> Result<(), Failure> {

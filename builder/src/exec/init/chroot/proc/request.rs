@@ -85,7 +85,7 @@ impl Request {
     pub(super) fn read(call: &Call) -> io::Result<Self> {
         let argument = |at: usize| call.arguments[at];
         let (number, directory) = (call.number, argument(0) as i32);
-        let open = |flags: u64| OFlags::from_bits_retain(flags as u32);
+        let open = |flags: u64| known(OFlags::from_bits_retain(flags as u32));
         let size = |at: usize| argument(at) as i32 as usize;
         let at_flags = |at: usize| (argument(at) as i32 & libc::AT_SYMLINK_NOFOLLOW) == 0;
         let (directory, path, follows, wish) = match number {
@@ -123,6 +123,23 @@ impl Request {
     }
 }
 
+/// The flags that say something: open takes any others too, and openat2, which the clerk opens with, does not.
+fn known(flags: OFlags) -> OFlags {
+    if flags.contains(OFlags::PATH) {
+        return flags & (OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC);
+    }
+    let kept = OFlags::RWMODE
+        | OFlags::CREATE
+        | OFlags::EXCL
+        | OFlags::TRUNC
+        | OFlags::APPEND
+        | OFlags::NONBLOCK
+        | OFlags::DIRECTORY
+        | OFlags::NOFOLLOW
+        | OFlags::CLOEXEC;
+    flags & kept
+}
+
 /// The flags of openat2, if it asks for nothing that a plain open does not do.
 fn how(call: &Call) -> io::Result<u64> {
     let process = rustix::process::Pid::from_raw(call.process).ok_or(io::ErrorKind::NotFound)?;
@@ -136,5 +153,17 @@ fn how(call: &Call) -> io::Result<u64> {
     match word(16) {
         0 => Ok(word(0)),
         _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OFlags, known};
+
+    #[test]
+    fn flags_that_openat2_refuses_are_left_out() {
+        let odd = OFlags::RDWR | OFlags::NOATIME | OFlags::from_bits_retain(0x4000_0000);
+        assert_eq!(known(odd | OFlags::CLOEXEC), OFlags::RDWR | OFlags::CLOEXEC);
+        assert_eq!(known(OFlags::PATH | OFlags::RDWR | OFlags::TRUNC), OFlags::PATH);
     }
 }

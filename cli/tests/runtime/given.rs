@@ -172,8 +172,10 @@ fn holds(bytes: &[u8]) -> bool {
 fn places(folder: &Path) -> Vec<String> {
     let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            let kind = entry.file_type().unwrap();
+        // A build that goes on may take something away meanwhile.
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        for entry in entries.map(Result::unwrap) {
+            let Ok(kind) = entry.file_type() else { continue };
             if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file() && fs::read(entry.path()).is_ok_and(|bytes| holds(&bytes)) {

@@ -1,18 +1,18 @@
 //! Control groups: what all processes of a RUN may use together.
 //!
 //! ```text
-//! <hierarchy>/<the builder's own group, or --cgroup-parent>/oxbox-<pid>-<n>/    limits; process 1 and all below
+//! <hierarchy>/<where place.rs says>/oxbox-<pid>-<n>/    limits; process 1 and all below
 //! <state>/groups/oxbox-<pid>-<n>      locked by the builder: the directories, to be removed after kill -9
 //! ```
 //!
 //! Version 1 has a hierarchy for each controller, version 2 one for all; a machine may have both. A group is
-//! made only for limits that were asked for: the end of its pid namespace ends a RUN's processes in any case.
-//!
-//! In version 2 a group with processes of its own passes no controllers on, and the builder's own group has
-//! the builder: groups are made beside it then, where its controllers come from.
+//! made only for limits that were asked for, or to be in a group that was named: the end of its pid namespace ends
+//! a RUN's processes in any case.
 
 mod hierarchy;
 mod limits;
+mod place;
+mod reached;
 mod record;
 
 use std::fs::{self, File};
@@ -22,12 +22,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::process::{WaitOptions, waitpid};
+
 use super::failure::{Failure, OrFail};
 use super::sandbox::Resources;
+use super::sys;
 use hierarchy::{Hierarchy, Version};
 use limits::Limit;
 use record::Record;
 
+pub use reached::Reached;
 pub use record::sweep;
 
 /// How long processes that were killed may take to be gone from a group.
@@ -65,22 +70,25 @@ impl Group {
         // What belongs to one controller in one hierarchy is one directory.
         for controller in limits::CONTROLLERS {
             let wanted: Vec<_> = limits.iter().filter(|limit| limit.controller == controller).collect();
-            if wanted.is_empty() {
+            let parent = resources.parent.as_deref();
+            if wanted.is_empty() && parent.is_none() {
                 continue;
             }
-            let made =
-                place(&hierarchies, controller, resources.parent.as_deref()).and_then(|(version, base)| {
-                    let directory = base.join(&name);
-                    record.note(&directory)?;
-                    make_group(&directory, version, controller)?;
-                    Ok((version, directory))
-                });
+            let made = place::find(&hierarchies, controller, parent).and_then(|(version, base)| {
+                let directory = base.join(&name);
+                record.note(&directory)?;
+                make_group(&directory, version, controller)?;
+                Ok((version, directory))
+            });
             match made {
                 Ok((version, directory)) => {
                     lacking.extend(wanted.iter().filter_map(|limit| set(limit, version, &directory)));
                     if !directories.contains(&directory) {
                         directories.push(directory);
                     }
+                }
+                Err(error) if wanted.is_empty() => {
+                    lacking.push(Lacking { option: "cgroup-parent", reason: error.to_string() });
                 }
                 Err(error) => lacking.extend(wanted.iter().map(|limit| limit.lacking(error.to_string()))),
             }
@@ -107,6 +115,48 @@ impl Group {
     pub fn entrances(&self) -> Vec<PathBuf> {
         self.directories.iter().map(|directory| directory.join("cgroup.procs")).collect()
     }
+
+    /// Tries to enter, with a process that does nothing else.
+    ///
+    /// Whoever may make groups need not be able to move there: that takes rights over the group that is above
+    /// both, and delegations end.
+    ///
+    /// # Errors
+    ///
+    /// The first entrance that lets nobody in.
+    pub fn try_entering(&self) -> io::Result<()> {
+        for path in self.entrances() {
+            let file =
+                File::options().write(true).open(&path).map_err(|error| named(error, "open", &path))?;
+            let child = sys::fork(|| rustix::io::write(&file, b"0").map_or_else(Errno::raw_os_error, |_| 0))?;
+            let status = loop {
+                match waitpid(Some(child), WaitOptions::empty()) {
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                    Ok(status) => break status.and_then(|(_, status)| status.exit_status()),
+                }
+            };
+            match status {
+                Some(0) => {}
+                // An errno fits into the byte that is left of a code.
+                Some(errno) => return Err(named(io::Error::from_raw_os_error(errno), "enter", &path)),
+                None => return Err(named(io::ErrorKind::Interrupted.into(), "enter", &path)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns which limits its processes came up against.
+    pub fn reached(&self) -> Vec<Reached> {
+        reached::in_groups(&self.directories)
+    }
+}
+
+/// Returns everything that is wanted as lacking for one reason.
+pub fn all_lacking(resources: &Resources, reason: &str) -> Vec<Lacking> {
+    let parent =
+        resources.parent.iter().map(|_| Lacking { option: "cgroup-parent", reason: reason.to_owned() });
+    parent.chain(limits::of(resources).iter().map(|limit| limit.lacking(reason.to_owned()))).collect()
 }
 
 impl Drop for Group {
@@ -165,38 +215,6 @@ pub(super) fn open(entrances: &[PathBuf]) -> Result<Vec<File>, Failure> {
 pub(super) fn enter(groups: Vec<File>) -> Result<(), Failure> {
     // Zero is whoever writes it, whatever its number is in this pid namespace.
     groups.into_iter().try_for_each(|mut group| group.write_all(b"0").or_fail("enter", "the control group"))
-}
-
-/// Returns where a group for a controller is to be made.
-fn place(
-    hierarchies: &[Hierarchy],
-    controller: &str,
-    parent: Option<&Path>,
-) -> io::Result<(Version, PathBuf)> {
-    let found = hierarchies.iter().find(|hierarchy| hierarchy.has(controller));
-    let hierarchy =
-        found.ok_or_else(|| io::Error::other(format!("there is no control group of {controller}")))?;
-    if let Some(parent) = parent {
-        let base = hierarchy.under_top(parent);
-        fs::create_dir_all(&base)?;
-        if hierarchy.version == Version::Two {
-            hierarchy.pass_on_down_to(&base, controller)?;
-        }
-        return Ok((hierarchy.version, base));
-    }
-    if hierarchy.version == Version::One {
-        return Ok((Version::One, hierarchy.own.clone()));
-    }
-    let beside = hierarchy.own.parent().filter(|parent| parent.starts_with(&hierarchy.top));
-    let candidates = std::iter::once(hierarchy.own.as_path()).chain(beside);
-    let mut refused = None;
-    for base in candidates {
-        match hierarchy::pass_on(base, controller) {
-            Ok(()) => return Ok((Version::Two, base.to_owned())),
-            Err(error) => refused = refused.or(Some(error)),
-        }
-    }
-    Err(refused.unwrap_or_else(|| io::Error::from_raw_os_error(libc::ENOENT)))
 }
 
 fn make_group(directory: &Path, version: Version, controller: &str) -> io::Result<()> {

@@ -18,8 +18,18 @@ pub(super) struct Outline {
     own: Vec<Layer>,
     /// What they are together; `None` of none.
     pub(super) chain_id: Option<ChainId>,
-    /// The merged tree of all, if it is the one that was asked for last of those above the same base.
-    stack: Mutex<Option<Arc<Stack>>>,
+    /// The merged trees of all, one by each source, if it is the one that was asked for last of those above the
+    /// same base.
+    stacks: [Mutex<Option<Arc<Stack>>>; 2],
+}
+
+/// Who says what is in the layers of a tree. The two never mix: contents are read by what is so alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The layers themselves.
+    Layers,
+    /// Caches elsewhere, of those that are not here.
+    Sayings,
 }
 
 impl Outline {
@@ -27,7 +37,7 @@ impl Outline {
     pub(super) fn with(below: Option<&Arc<Self>>, own: Vec<Layer>) -> Arc<Self> {
         let chain_id = below.and_then(|below| below.chain_id);
         let chain_id = own.iter().fold(chain_id, |below, layer| Some(then(below, layer)));
-        Arc::new(Self { below: below.cloned(), own, chain_id, stack: Mutex::default() })
+        Arc::new(Self { below: below.cloned(), own, chain_id, stacks: Default::default() })
     }
 
     /// Returns all layers, bottom first.
@@ -59,16 +69,17 @@ impl Outline {
     /// time begins with the base again, whose tree stays.
     pub(super) fn stack<E: From<StackError>>(
         &self,
+        source: Source,
         index: &dyn Fn(&Layer) -> Result<Arc<LayerIndex>, E>,
     ) -> Result<Arc<Stack>, E> {
         // Held meanwhile: who wants the same one waits for it. Locks are taken from the top down.
-        let mut slot = self.slot();
+        let mut slot = self.slot(source);
         if let Some(stack) = &*slot {
             return Ok(Arc::clone(stack));
         }
         let (mut above, mut stack, mut next) = (vec![self], None, self.below.as_deref());
         while let (None, Some(below)) = (&stack, next) {
-            stack = below.take_stack();
+            stack = below.take_stack(source);
             if stack.is_none() {
                 above.push(below);
             }
@@ -84,8 +95,8 @@ impl Outline {
     }
 
     /// Takes the tree away; a base keeps it, for other stages.
-    fn take_stack(&self) -> Option<Arc<Stack>> {
-        let mut slot = self.slot();
+    fn take_stack(&self, source: Source) -> Option<Arc<Stack>> {
+        let mut slot = self.slot(source);
         match self.below {
             Some(_) => slot.take(),
             None => slot.clone(),
@@ -93,8 +104,8 @@ impl Outline {
     }
 
     /// A tree that is there is whole, though a thread panicked.
-    fn slot(&self) -> MutexGuard<'_, Option<Arc<Stack>>> {
-        self.stack.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot(&self, source: Source) -> MutexGuard<'_, Option<Arc<Stack>>> {
+        self.stacks[source as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the topmost layer of those that were put on last.
@@ -131,7 +142,7 @@ mod tests {
     use oxbox_layers::stack::{Body, IndexBuilder, StackError};
     use oxbox_layers::tar::{Entry, Kind};
 
-    use super::Outline;
+    use super::{Outline, Source};
 
     fn layer(number: u32) -> Layer {
         let digest = Digest::sha256(&number.to_le_bytes());
@@ -163,7 +174,7 @@ mod tests {
         };
         let asked_for = |outline: &Outline| {
             asked.set(0);
-            let depth = outline.stack(&index).unwrap().depth();
+            let depth = outline.stack(Source::Layers, &index).unwrap().depth();
             (depth, asked.get())
         };
         let base = Outline::with(None, vec![layer(0), layer(1)]);
@@ -189,8 +200,8 @@ mod tests {
         let base = Outline::with(None, vec![layer(0)]);
         let (first, second) = (Outline::with(Some(&base), vec![layer(1)]), layer(2));
         let top = Outline::with(Some(&first), vec![second.clone()]);
-        let looked_at = first.stack(&index).unwrap();
-        let above = top.stack(&index).unwrap();
+        let looked_at = first.stack(Source::Layers, &index).unwrap();
+        let above = top.stack(Source::Layers, &index).unwrap();
         let path = second.diff_id.0.hex();
         assert!(looked_at.get(path.as_bytes()).is_none() && above.get(path.as_bytes()).is_some());
     }
@@ -200,5 +211,24 @@ mod tests {
         let empty = Outline::with(None, Vec::new());
         let stack = (0..1_000_000).fold(empty, |below, _| Outline::with(Some(&below), Vec::new()));
         drop(Arc::into_inner(stack).unwrap());
+    }
+
+    #[test]
+    fn what_caches_say_of_a_layer_is_in_no_tree_of_what_is_so() {
+        let index = |name: &'static str| {
+            move |_: &Layer| {
+                let mut index = IndexBuilder::default();
+                index.push(&Entry::new(name, Kind::Fifo, 0o644), &Body::default()).unwrap();
+                Ok::<_, StackError>(Arc::new(index.finish()))
+            }
+        };
+        let base = Outline::with(None, vec![layer(0)]);
+        let top = Outline::with(Some(&base), vec![layer(1)]);
+        for outline in [&base, &top] {
+            let said = outline.stack(Source::Sayings, &index("said")).unwrap();
+            let known = outline.stack(Source::Layers, &index("known")).unwrap();
+            assert!(said.get(b"said").is_some() && said.get(b"known").is_none());
+            assert!(known.get(b"known").is_some() && known.get(b"said").is_none());
+        }
     }
 }

@@ -13,7 +13,7 @@ use oxbox_layers::stack::Stack;
 use oxbox_layers::store::{BlobStore, StoreError};
 
 use super::lock::LockError;
-use super::outline::Outline;
+use super::outline::{Outline, Source};
 use super::{Cache, CacheError, Indexes, IndexesError, Locks, Reuse};
 use crate::context::{Directory, LayerTree, Look};
 use crate::depot::Stocks;
@@ -138,13 +138,33 @@ impl Workshop<'_> {
     }
 
     pub(super) fn tree(&self, solved: &Solved) -> Result<LayerTree, SolveError> {
-        let (stack, outline) = (self.stack(solved)?, Arc::clone(&solved.outline));
+        Ok(self.tree_of(self.stack(solved)?, solved))
+    }
+
+    /// Returns what a step stands on, to be looked into for links, directories and names: layers that are not
+    /// here are not brought in for it if a cache elsewhere says what is in them.
+    pub(super) fn footing(&self, solved: &Solved) -> Result<LayerTree, SolveError> {
+        Ok(self.tree_of(self.footing_stack(solved)?, solved))
+    }
+
+    fn tree_of(&self, stack: Arc<Stack>, solved: &Solved) -> LayerTree {
+        let outline = Arc::clone(&solved.outline);
         let layers = move || Arc::new(outline.layers());
-        Ok(LayerTree::new(stack, layers, Arc::clone(&self.store), &self.spool))
+        LayerTree::new(stack, layers, Arc::clone(&self.store), &self.spool)
     }
 
     pub(super) fn stack(&self, solved: &Solved) -> Result<Arc<Stack>, SolveError> {
-        Ok(solved.outline.stack(&|layer| self.indexes.get(layer, &*self.store))?)
+        let index = |layer: &Layer| self.indexes.get(layer, &*self.store);
+        Ok(solved.outline.stack(Source::Layers, &index)?)
+    }
+
+    fn footing_stack(&self, solved: &Solved) -> Result<Arc<Stack>, SolveError> {
+        if self.stocks.is_empty() {
+            return self.stack(solved);
+        }
+        let say = |layer: &Layer| self.stocks.index(layer);
+        let index = |layer: &Layer| self.indexes.get_or_said(layer, &*self.store, &say);
+        Ok(solved.outline.stack(Source::Sayings, &index)?)
     }
 
     /// Returns what was noted of a layer when it was written here.
@@ -159,7 +179,7 @@ impl Workshop<'_> {
     pub(super) fn owner(&self, text: &str, below: &Solved) -> Result<Owner, SolveError> {
         let mut names = Names::default();
         if Owner::needs_names(text) {
-            let stack = self.stack(below)?;
+            let stack = self.footing_stack(below)?;
             let read = |path: &[u8]| {
                 oxbox_layers::stack::read_file(&stack, &*self.store, below.layers(), path, MAX_NAMES_BYTES)
                     .map(Option::unwrap_or_default)

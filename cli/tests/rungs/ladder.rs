@@ -1,4 +1,5 @@
 //! The rungs, and how the binary is started on each.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::fs;
 use std::process::Command;
@@ -77,10 +78,14 @@ impl Place {
 
     /// Builds a case; returns the image's digest.
     pub(crate) fn build(&self, case: &str, options: &[&str]) -> String {
+        done(self.building(case, options))
+    }
+
+    /// Returns the command that builds a case.
+    pub(crate) fn building(&self, case: &str, options: &[&str]) -> Command {
         let context = cases().join(case);
         let secret = ["--secret", "id=word,src=word"];
-        let words = [&["build"], options, &secret, &[context.to_str().unwrap()]].concat();
-        self.ok(&words)
+        self.command(&[&["build"], options, &secret, &[context.to_str().unwrap()]].concat())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -148,10 +153,16 @@ impl Place {
 
     #[track_caller]
     fn ok(&self, arguments: &[&str]) -> String {
-        let ran = Ran::from(self.command(arguments).output().unwrap());
-        assert_eq!(ran.code, Some(0), "{arguments:?}: {}", ran.stderr);
-        ran.stdout
+        done(self.command(arguments))
     }
+}
+
+/// Runs what must succeed; returns what it printed.
+#[track_caller]
+pub(crate) fn done(mut command: Command) -> String {
+    let ran = Ran::from(command.output().unwrap());
+    assert_eq!(ran.code, Some(0), "{command:?}: {}", ran.stderr);
+    ran.stdout
 }
 
 /// Where the cases are, as a container sees it too.

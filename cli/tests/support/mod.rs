@@ -8,6 +8,7 @@
 //! disk::Disk::mount(…)      a small filesystem, to be filled
 //! user::start(…)           the binary as another user, with subordinate ids or without
 //! terminal::Terminal        a terminal that it draws on
+//! underway::Build           a build that is listened to while it lasts
 //! ```
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
@@ -17,6 +18,7 @@ pub(crate) mod disk;
 pub(crate) mod image;
 pub(crate) mod server;
 pub(crate) mod terminal;
+pub(crate) mod underway;
 pub(crate) mod user;
 
 use std::ffi::OsStr;

@@ -357,6 +357,9 @@ fn workshop<'a>(
     })?;
     let snapshots = Box::new(ByRung::open(state)?);
     snapshots.sweep()?;
+    if let Err(error) = Scratch::sweep(state) {
+        tracing::warn!(%error, "cannot remove what killed builds left");
+    }
     let stat = state.join("stat");
     let open = |path: &Path, ignore| {
         let context = Directory::open(path, ignore)?;

@@ -16,6 +16,7 @@ mod limits;
 mod record;
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,7 +60,9 @@ impl Group {
     pub fn make(resources: &Resources, state: &Path) -> io::Result<(Self, Vec<Lacking>)> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("oxbox-{}-{number}", std::process::id());
+        // In a container everybody is process 1: of two of them with one cgroup each must have a name of its own.
+        let chance = RandomState::new().hash_one(number);
+        let name = format!("oxbox-{}-{number}-{chance:016x}", std::process::id());
         let hierarchies = hierarchy::of_this_process();
         let limits = limits::of(resources);
         let mut record = Record::new(state, &name)?;
@@ -154,7 +157,7 @@ fn place(
 fn make_group(directory: &Path, version: Version, controller: &str) -> io::Result<()> {
     match fs::create_dir(directory) {
         Ok(()) => {}
-        // Of version 2, made for another controller, or what a dead process of the same number left.
+        // Of version 2, made for another controller.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(named(error, "make", directory)),
     }
@@ -189,6 +192,8 @@ fn remove(directory: &Path) -> io::Result<()> {
         match fs::remove_dir(directory) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // Where nothing can be removed the kernel says so before it looks for it: it was noted and never made.
+            Err(_) if !directory.exists() => return Ok(()),
             Err(error) if begun.elapsed() > PATIENCE => return Err(error),
             Err(_) => {}
         }

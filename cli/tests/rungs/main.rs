@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! testdata/rungs/<case>   contexts whose RUNs check what they find
-//! ladder                  the rungs, and how a binary is started on each
+//! bases                   the images that they stand on
 //! ```
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-mod ladder;
+mod bases;
 #[path = "../support/mod.rs"]
 mod support;
 
-use ladder::{Place, Rung};
+use support::ladder::Rung;
 
 /// What cannot be the same on a rung, and why.
 const EXCEPTIONS: &[(&str, Rung, &str)] = &[
@@ -36,9 +36,9 @@ const EXCEPTIONS: &[(&str, Rung, &str)] = &[
 /// Builds a case on every rung, and compares with the first.
 fn alike(case: &str) {
     let images = |rung: Rung| -> Vec<String> {
-        let place = Place::of(rung);
+        let place = bases::place(rung);
         let rounds: &[&str] = if case == "caches" { &["ROUND=1", "ROUND=2"] } else { &["ROUND=1"] };
-        rounds.iter().map(|round| place.build(case, &["--build-arg", round])).collect()
+        rounds.iter().map(|round| bases::build(&place, case, &["--build-arg", round])).collect()
     };
     let expected = images(Rung::Root);
     for rung in Rung::OTHERS {

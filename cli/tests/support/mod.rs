@@ -6,6 +6,8 @@
 //! .serve()                  `oxbox serve` on a free port, until dropped
 //! bases::Bases::open()     images from Debian's packages
 //! disk::Disk::mount(…)      a small filesystem, to be filled
+//! ladder::Place            a builder on a rung of the executor's ladder
+//! below::Below             the processes that a test started, and what they hold
 //! user::start(…)           the binary as another user, with subordinate ids or without
 //! terminal::Terminal        a terminal that it draws on
 //! ```
@@ -13,8 +15,10 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 pub(crate) mod bases;
+pub(crate) mod below;
 pub(crate) mod disk;
 pub(crate) mod image;
+pub(crate) mod ladder;
 pub(crate) mod server;
 pub(crate) mod terminal;
 pub(crate) mod user;

@@ -360,6 +360,9 @@ fn workshop<'a>(
     if let Err(error) = Scratch::sweep(state) {
         tracing::warn!(%error, "cannot remove what killed builds left");
     }
+    if let Err(error) = request.store.sweep_leftovers() {
+        tracing::warn!(%error, "cannot remove what killed builds wrote into the store");
+    }
     let stat = state.join("stat");
     let open = |path: &Path, ignore| {
         let context = Directory::open(path, ignore)?;

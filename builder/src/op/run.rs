@@ -14,6 +14,7 @@ mod agent;
 mod beforehand;
 mod copies;
 mod files;
+mod interruptible;
 mod mounts;
 mod surroundings;
 
@@ -25,6 +26,7 @@ use oxbox_layers::store::BlobStore;
 use oxbox_layers::tar::{Entry, whiteout};
 use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
 
+use self::interruptible::Interruptible;
 use self::mounts::Prepared;
 use crate::exec::given::{GiveError, give_new_files};
 use crate::exec::rung::{self, Rung};
@@ -258,7 +260,8 @@ pub fn make(
 /// Makes a root of layers, unpacking those that are not here.
 fn stand_on(below: &[Layer], room: &Room<'_>) -> Result<Active, SnapshotError> {
     let chain: Vec<DiffId> = below.iter().map(|layer| layer.diff_id).collect();
-    room.snapshots.prepare_from(&chain, &Stored { layers: below, store: room.store, known: room.known })
+    let Room { store, known, interrupt, .. } = *room;
+    room.snapshots.prepare_from(&chain, &Stored { layers: below, store, known, interrupt })
 }
 
 /// Layers as the store has them.
@@ -266,12 +269,13 @@ struct Stored<'a, 'known> {
     layers: &'a [Layer],
     store: &'a dyn BlobStore,
     known: &'a (dyn Fn(&Layer) -> Option<Known<'known>> + Sync),
+    interrupt: &'a Interrupt,
 }
 
 impl Layers for Stored<'_, '_> {
     fn open(&self, at: usize) -> io::Result<Option<Box<dyn Read>>> {
         let tar = self.layers[at].open_tar(self.store).map_err(io::Error::other)?;
-        Ok(Some(Box::new(tar)))
+        Ok(Some(Box::new(Interruptible::new(tar, self.interrupt))))
     }
 
     fn known(&self, at: usize) -> Option<Known<'_>> {
@@ -291,6 +295,11 @@ fn execute(run: &Run, active: &Active, mut prepared: Prepared, room: &mut Room<'
     };
     let exit = exec::run(&process, room.interrupt, &mut |_stream, line| output(line))
         .map_err(|source| RunError::Exec { command: command(run), source })?;
+    if room.interrupt.is_sent() {
+        // A program may end well because it was told to end: what it left is half of what it would have been.
+        let source = ExecError::Interrupted;
+        return Err(RunError::Exec { command: command(run), source });
+    }
     match exit {
         Exit::Code(0) if rung::standing().rung == Rung::SingleId && !run.user.is_empty() => {
             give_new_files(&run.user, active.upper(), active.lowers())
@@ -298,9 +307,7 @@ fn execute(run: &Run, active: &Active, mut prepared: Prepared, room: &mut Room<'
         }
         Exit::Code(0) => Ok(()),
         exit => {
-            if let Some(listener) =
-                room.surroundings.on_failure.as_ref().filter(|_| !room.interrupt.is_sent())
-            {
+            if let Some(listener) = &room.surroundings.on_failure {
                 let (command, last) = (&command(run), last.lines());
                 listener.failed(&Place { command, exit, last, process: &process, shell: &run.shell });
             }
@@ -355,7 +362,7 @@ fn command(run: &Run) -> String {
 fn write_changes(active: &Active, room: &Room<'_>, writer: &mut LayerWriter) -> Result<(), RunError> {
     let entries = room.snapshots.changes(active).map_err(|source| RunError::Snapshot { source })?;
     let upper = Root::open(active.upper())?;
-    let mut sink = Dated { writer, epoch: room.epoch };
+    let mut sink = Dated { writer, epoch: room.epoch, interrupt: room.interrupt };
     tree::emit(&upper, &entries, &mut sink).map_err(|error| match error {
         EmitError::Sink(source) => RunError::Layer { source },
         EmitError::Tree(source) => RunError::Tree(source),
@@ -372,12 +379,14 @@ fn write_changes(active: &Active, room: &Room<'_>, writer: &mut LayerWriter) -> 
 struct Dated<'a> {
     writer: &'a mut LayerWriter,
     epoch: i64,
+    interrupt: &'a Interrupt,
 }
 
 impl ChangeSink for Dated<'_> {
     type Error = LayerError;
 
     fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), LayerError> {
+        let content = &mut Interruptible::new(content, self.interrupt);
         if entry.mtime <= self.epoch {
             return self.writer.append(entry, content);
         }

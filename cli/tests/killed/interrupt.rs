@@ -9,8 +9,8 @@ use rustix::process::{Signal, kill_process};
 
 use crate::moment::{Moments, rounds};
 use crate::support::below::{adopt_orphans, assert_unmounted, groups_of, living, until_gone};
-use crate::support::ladder::{Place, Rung, SECRET};
-use crate::workload::{Building, Program, build, holding, place};
+use crate::support::ladder::{First, Place, Rung, SECRET};
+use crate::workload::{Building, Program, build, holding, listing, place};
 
 /// More than a machine with much to do takes; programs have 0.7 seconds.
 const ENOUGH: Duration = Duration::from_secs(10);
@@ -83,7 +83,9 @@ fn interrupted_at_random(rung: Rung, times: usize) {
         assert_unmounted(place.oxbox.folder());
         if is_told {
             times_taken.push(took);
-            assert_eq!(under_way(&place), Vec::<String>::new(), "{what}");
+            let left = under_way(&place);
+            let of_it = || left.iter().map(|path| listing(path.as_ref())).collect::<Vec<_>>();
+            assert!(left.is_empty(), "{what}: {left:?} {:?}\n{}", of_it(), building.said());
         }
         assert_eq!(groups_of(&builders), Vec::<String>::new(), "{what}");
         let holding = holding(&place.oxbox.root(), SECRET.as_bytes());
@@ -157,6 +159,45 @@ fn programs_that_do_not_listen_are_killed_on_every_rung() {
         assert!(took < ENOUGH, "{rung:?}: {took:?}");
         until_gone("a program that does not listen", |_| false);
         assert_eq!(under_way(&place), Vec::<String>::new(), "{rung:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_build_at_once_and_the_next_one_tidies_up() {
+    adopt_orphans();
+    for rung in Rung::ALL {
+        let mut place = Place::of_lines(rung, DEAF);
+        place.first = First::Shell;
+        let mut program = Program::start(&place);
+        program.until(|said| said.contains(" ready"));
+        let _ = kill_process(program.building.builder, Signal::INT);
+        let (code, _) = end(&mut program.building, Signal::TERM);
+        assert_eq!(code, Some(130), "{rung:?}: {}", program.building.said());
+        until_gone("after a second signal", |_| false);
+        assert_unmounted(place.oxbox.folder());
+        place.oxbox.dockerfile("FROM localhost/busybox\nRUN true\n");
+        place.ok(&["build", "context"]);
+        assert_eq!(under_way(&place), Vec::<String>::new(), "{rung:?}");
+    }
+}
+
+/// One that ends as if all were well when it is told to end.
+const POLITE: &str =
+    "RUN trap 'exit 0' TERM; echo half > /half; echo rea''dy; while :; do sleep 0.01; done\n";
+
+#[test]
+fn what_ended_well_because_it_was_told_to_is_not_taken_for_done() {
+    adopt_orphans();
+    for rung in [Rung::Root, Rung::Chroot] {
+        let place = Place::of_lines(rung, POLITE);
+        for _ in 0..2 {
+            let mut program = Program::start(&place);
+            // Not from the cache: it says so again.
+            program.until(|said| said.contains(" ready"));
+            let (code, _) = end(&mut program.building, Signal::TERM);
+            assert_eq!(code, Some(130), "{rung:?}: {}", program.building.said());
+            until_gone("a polite program", |_| false);
+        }
     }
 }
 

@@ -17,7 +17,8 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// Say more on standard error; twice says what every part does.
-    #[arg(short, long, alias = "debug", action = clap::ArgAction::Count, global = true)]
+    // Not `-v`, which `build` has for volumes as Buildah does; `-D` is Buildah's and Docker's.
+    #[arg(short = 'D', long, alias = "debug", action = clap::ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
     /// How progress looks.
     #[arg(long, value_enum, default_value_t = Progress::Auto, global = true, env = "BUILDKIT_PROGRESS")]

@@ -8,45 +8,14 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use support::underway::Build;
 use support::{Oxbox, Ran};
-
-/// A build under way.
-struct Build {
-    child: Child,
-    told: BufReader<ChildStderr>,
-}
-
-impl Build {
-    fn start(oxbox: &Oxbox, arguments: &[&str]) -> Self {
-        let mut command = oxbox.command([&["build"], arguments].concat());
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let told = BufReader::new(child.stderr.take().unwrap());
-        Self { child, told }
-    }
-
-    /// Reads until it says this.
-    fn says(&mut self, text: &str) {
-        let mut all = String::new();
-        while !all.contains(text) {
-            let mut line = String::new();
-            assert_ne!(self.told.read_line(&mut line).unwrap(), 0, "it never said {text:?}: {all}");
-            all.push_str(&line);
-        }
-    }
-
-    #[track_caller]
-    fn succeeds(mut self) {
-        let mut told = String::new();
-        self.told.read_to_string(&mut told).unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{told}");
-    }
-}
 
 /// What a RUN in `build` says and asks: the files that its cache holds.
 struct Asking(BufReader<TcpStream>);
@@ -115,12 +84,11 @@ fn builds_that_lock_a_cache_wait_for_each_other() {
 fn a_lock_ends_with_the_build_that_has_it() {
     let oxbox = Oxbox::new();
     let listener = two_builds(&oxbox, ["locked", "locked"]);
-    let mut one = start(&oxbox, "one");
+    let one = start(&oxbox, "one");
     let (_asking, _) = Asking::accept(&listener);
     let mut two = start(&oxbox, "two");
     two.says("waiting for a cache mount");
-    one.child.kill().unwrap();
-    one.child.wait().unwrap();
+    one.kill();
     let (asking, seen) = Asking::accept(&listener);
     assert_eq!(seen, "one two", "what was written stays");
     asking.answer();
@@ -204,7 +172,7 @@ fn a_secret_is_nowhere_when_the_build_is_over() {
         let (trace, report) = (format!("{progress}.trace"), format!("{progress}.html"));
         let ran: Ran = oxbox
             .command([
-                "-v",
+                "-D",
                 "build",
                 "--progress",
                 progress,

@@ -217,7 +217,7 @@ fn credentials_are_never_printed() {
         ["copy", "--src-creds=u:hunter2", "docker://127.0.0.1:1/x", "y"],
         ["copy", "--dest-creds=:hunter2", "x", "docker://127.0.0.1:1/x"],
     ] {
-        let ran = oxbox.run([&["-vv"][..], &arguments].concat());
+        let ran = oxbox.run([&["-DD"][..], &arguments].concat());
         assert_ne!(ran.code, Some(0));
         assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
     }

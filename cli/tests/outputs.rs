@@ -307,6 +307,19 @@ fn a_push_to_the_registry_of_the_base_moves_no_byte_of_the_base() {
 }
 
 #[test]
+fn a_copy_with_link_is_pushed_without_moving_its_base() {
+    let (_registry, server, oxbox, layers) = base_elsewhere();
+    oxbox.dockerfile(&format!("FROM {}\nCOPY --link motd /etc/\nENV A=b\n", server.name("team/base:1")));
+    for name in ["team/app:1", "other/app:1"] {
+        oxbox.ok(["build", "--push", "-t", &server.name(name), "context"]);
+        let pushed = manifest(&oxbox, &server.at(name));
+        assert_eq!(pushed["layers"].as_array().unwrap().len(), layers.len() + 1);
+        oxbox.ok(["copy", &server.at(name), &format!("oci:{}", name.replace(['/', ':'], "-"))]);
+    }
+    assert!(layers.iter().all(|layer| !has_blob(&oxbox, layer)));
+}
+
+#[test]
 fn a_push_elsewhere_takes_the_base_along() {
     let (_registry, server, oxbox, layers) = base_elsewhere();
     let elsewhere = Oxbox::new();

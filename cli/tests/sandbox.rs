@@ -62,6 +62,29 @@ fn what_run_is_given_it_finds() {
 }
 
 #[test]
+fn what_a_run_does_to_a_volume_with_an_overlay_is_seen_by_it_alone() {
+    let oxbox = of("RUN echo changed > /in/file && rm /in/gone && touch /in/new && cat /in/file && ls /in\n\
+        RUN cat /in/file && ls /in\n");
+    let shared = oxbox.path("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::write(shared.join("file"), "from the host\n").unwrap();
+    fs::write(shared.join("gone"), "").unwrap();
+    let ran = oxbox.run(build(&["-v", &format!("{}:/in:O", shared.display())]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let said = |line: &str| ran.stderr.lines().filter(|said| said.ends_with(&format!(" {line}"))).count();
+    assert_eq!(
+        [said("changed"), said("new"), said("from the host"), said("gone")],
+        [1, 1, 1, 1],
+        "{}",
+        ran.stderr
+    );
+    let mut names: Vec<_> = fs::read_dir(&shared).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["file", "gone"]);
+    assert_eq!(fs::read_to_string(shared.join("file")).unwrap(), "from the host\n");
+}
+
+#[test]
 fn what_does_not_decide_about_the_result_does_not_decide_about_the_cache() {
     let oxbox = of("RUN echo made > /made\n");
     let again = |arguments: &[&str]| {
@@ -96,6 +119,8 @@ fn options_that_make_no_sense_are_said_before_anything_is_made() {
         ("--dns=example.org", "not an address"),
         ("--volume=name:/x", "not HOST:TARGET"),
         ("--volume=/nowhere/at/all:/x", "cannot show /nowhere/at/all"),
+        ("--volume=/etc/passwd:/x:O", "/etc/passwd is no directory"),
+        ("--volume=/tmp:/x:U", "would change owners on this machine"),
         ("--mount=type=cache,target=/x", "not type=bind"),
         ("--security-opt=seccomp=/nowhere/profile", "cannot read the seccomp profile"),
         ("--security-opt=what", "not seccomp="),

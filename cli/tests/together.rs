@@ -7,45 +7,12 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Stdio};
 
 use rustix::process::Signal;
+use support::underway::Build;
 use support::{Oxbox, server};
-
-/// A build under way, and what it says.
-struct Build {
-    child: Child,
-    told: BufReader<std::process::ChildStderr>,
-}
-
-impl Build {
-    fn start(oxbox: &Oxbox, arguments: &[&str]) -> Self {
-        let mut command = oxbox.command([&["build"], arguments].concat());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let told = BufReader::new(child.stderr.take().unwrap());
-        Self { child, told }
-    }
-
-    /// Reads until it says this.
-    fn says(&mut self, text: &str) {
-        let mut all = String::new();
-        while !all.contains(text) {
-            let mut line = String::new();
-            assert_ne!(self.told.read_line(&mut line).unwrap(), 0, "it never said {text:?}: {all}");
-            all.push_str(&line);
-        }
-    }
-
-    /// Waits for its end; returns its code, its result, and what else it said.
-    fn end(mut self) -> (Option<i32>, String, String) {
-        let mut told = String::new();
-        self.told.read_to_string(&mut told).unwrap();
-        let output = self.child.wait_with_output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), told)
-    }
-}
 
 /// A context whose RUN says that it runs, and waits for a line.
 fn context(oxbox: &Oxbox) -> TcpListener {
@@ -71,10 +38,9 @@ fn one_of_two_builds_makes_what_both_need() {
     let mut second = Build::start(&oxbox, &["--jobs", "1", "context"]);
     second.says("waiting for another build");
     answer(running);
-    let (first, second) = (first.end(), second.end());
-    assert_eq!((first.0, second.0), (Some(0), Some(0)), "{}{}", first.2, second.2);
-    assert_eq!(first.1, second.1);
-    assert!(second.2.contains("CACHED"), "{}", second.2);
+    let (first, second) = (first.succeeds(), second.succeeds());
+    assert_eq!(first.stdout, second.stdout);
+    assert!(second.stderr.contains("CACHED"), "{}", second.stderr);
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "it ran once");
 }
@@ -83,16 +49,14 @@ fn one_of_two_builds_makes_what_both_need() {
 fn what_a_killed_build_was_making_is_made_by_the_one_that_waits() {
     let oxbox = Oxbox::new();
     let listener = context(&oxbox);
-    let mut first = Build::start(&oxbox, &["context"]);
+    let first = Build::start(&oxbox, &["context"]);
     let (_running, _) = listener.accept().unwrap();
     let mut second = Build::start(&oxbox, &["context"]);
     second.says("waiting for another build");
-    first.child.kill().unwrap();
-    first.child.wait().unwrap();
+    first.kill();
     let (again, _) = listener.accept().unwrap();
     answer(again);
-    let (code, _, told) = second.end();
-    assert_eq!(code, Some(0), "{told}");
+    let told = second.succeeds().stderr;
     assert!(!told.contains("CACHED"), "{told}");
     let left: Vec<_> =
         std::fs::read_dir(oxbox.root().join("locks/steps")).unwrap().map(|e| e.unwrap().path()).collect();
@@ -108,9 +72,9 @@ fn a_build_that_waits_can_be_interrupted_and_the_other_goes_on() {
     let mut second = Build::start(&oxbox, &["context"]);
     second.says("waiting for another build");
     server::send(&second.child, Signal::INT);
-    assert_eq!(second.end().0, Some(130));
+    assert_eq!(second.end().code, Some(130));
     answer(running);
-    assert_eq!(first.end().0, Some(0));
+    first.succeeds();
 }
 
 #[test]
@@ -122,11 +86,10 @@ fn a_build_that_makes_everything_again_waits_for_nobody() {
     let second = Build::start(&oxbox, &["--no-cache", "context"]);
     let (again, _) = listener.accept().unwrap();
     answer(again);
-    let second = second.end();
+    let second = second.succeeds();
     answer(running);
-    let first = first.end();
-    assert_eq!((first.0, second.0), (Some(0), Some(0)), "{}{}", first.2, second.2);
-    assert_ne!(first.1, second.1);
+    let first = first.succeeds();
+    assert_ne!(first.stdout, second.stdout);
 }
 
 #[test]
@@ -147,9 +110,8 @@ fn builds_that_need_the_same_in_another_order_both_end() {
     for jobs in ["1", "2"] {
         let options = |name| ["--jobs", jobs, "-f", name, "context"];
         let builds = ["context/one", "context/two"].map(|name| Build::start(&oxbox, &options(name)));
-        let [one, two] = builds.map(Build::end);
-        assert_eq!((one.0, two.0), (Some(0), Some(0)), "{}{}", one.2, two.2);
-        assert_eq!(one.1, two.1, "{}{}", one.2, two.2);
+        let [one, two] = builds.map(Build::succeeds);
+        assert_eq!(one.stdout, two.stdout, "{}{}", one.stderr, two.stderr);
         std::fs::remove_file(oxbox.root().join("cache.db")).unwrap();
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use libfuzzer_sys::fuzz_target;
 use oxbox_layers::compress::Decoder;
 use oxbox_layers::stack::{Follow, LayerIndex, Stack};
+use oxbox_layers::tar::limit::MAX_PATH_BYTES;
 
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -20,6 +21,9 @@ fuzz_target!(|data: &[u8]| {
         let again = LayerIndex::from_bytes(index.as_bytes().to_vec()).expect("what is packed reads back");
         assert!(again == index);
         merge(index);
+    }
+    if let Ok(index) = LayerIndex::from_elsewhere(data.to_vec()) {
+        assert!(index.iter().all(|one| one.entry.path.len() <= MAX_PATH_BYTES));
     }
     if let Ok(index) = LayerIndex::from_bytes(data.to_vec()) {
         merge(index);

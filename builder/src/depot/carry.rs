@@ -17,7 +17,6 @@ use std::path::Path;
 
 use oxbox_layers::compress::Compression;
 use oxbox_layers::layer::{Layer, LayerError, LayerWriter};
-use oxbox_layers::store::BlobStore as _;
 use oxbox_layers::tar::{Entry, Reader, whiteout};
 use oxbox_layers::tree::apply::{Devices, Options, Ownership, Whiteouts};
 use oxbox_layers::tree::{self, ChangeSink, Root, Xattrs, scan};
@@ -73,7 +72,7 @@ impl Gift<'_> {
             let name = other.about.name();
             let is_wanted = ids.contains(other.about.id.as_str())
                 && !packed.iter().any(|known| known.about.name() == name);
-            if is_wanted && workshop.stocks.can_be_carried(&other.layer) {
+            if is_wanted && workshop.stocks.has(&other.layer.descriptor) {
                 packed.push(other.clone());
             }
         }
@@ -186,12 +185,6 @@ impl Stocks<'_> {
             return None;
         }
         self.mounts().find(|mount| mount.about.name() == name)
-    }
-
-    /// Whether a layer that may not be here can be given to others.
-    fn can_be_carried(&self, layer: &Layer) -> bool {
-        let is_here = || self.lazy.stat(&layer.descriptor.digest).is_ok_and(|size| size.is_some());
-        is_here() || self.depot.is_some_and(|depot| depot.has(&layer.descriptor).unwrap_or(false))
     }
 }
 

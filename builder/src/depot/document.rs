@@ -7,8 +7,9 @@
 //! │            "derivations": [ { "definition": KEY, "led": "KEY|- CHAIN|. CHAIN|. CHAIN|.|? …" }, … ],
 //! │            "downloads":   [ { "source": KEY, "digest": DIGEST, "etag": "…" }, … ],     not there if none are
 //! │            "mounts":      [ { "id": "/root/.cache", "layer": 1 }, … ],     not there if there are none
-//! │            "diffIds":     [ DIGEST, … ] }                        one for each layer of the manifest
-//! └─ layers
+//! │            "listings":    [ { "layer": DIFF_ID, "data": BASE64 }, { "layer": DIFF_ID, "blob": DESCRIPTOR }, … ],
+//! │            "diffIds":     [ DIGEST, … ] }                        one for each of the first of the manifest's layers
+//! └─ layers, and then the listings that are blobs
 //!
 //! image config   "oxbox.cache.v1": the same without diffIds; layer counts the image's own
 //! ```
@@ -26,6 +27,7 @@ use oxbox_layers::layer::Layer;
 use oxbox_layers::oci::{Compressed, Descriptor, DiffId, Digest, Kind, MediaType};
 use serde::{Deserialize, Serialize};
 
+use super::listing::{LISTING_TYPE, Listing, Packed};
 use crate::fetch::Validators;
 use crate::mounts::About;
 use crate::solve::Key;
@@ -59,6 +61,8 @@ pub struct Document {
     pub downloads: Vec<(Key, Download)>,
     /// What was in cache mounts.
     pub mounts: Vec<MountRecord>,
+    /// What is in layers.
+    pub listings: Vec<Listing>,
 }
 
 /// What was in a cache mount.
@@ -157,8 +161,17 @@ struct Wire {
     downloads: Vec<WireDownload>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     mounts: Vec<WireMount>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    listings: Vec<WireListing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     diff_ids: Option<Vec<DiffId>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WireListing {
+    layer: DiffId,
+    #[serde(flatten)]
+    packed: Packed,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -203,8 +216,8 @@ impl Document {
     /// Reads the config of a cache's manifest; `layers` are the manifest's.
     pub fn read(bytes: &[u8], layers: &[Descriptor]) -> Result<Self, DocumentError> {
         let wire = parse(bytes)?;
-        let diff_ids = wire.diff_ids.as_deref().unwrap_or_default();
-        pair(&wire, layers, diff_ids)
+        let diff_ids = wire.diff_ids.clone().unwrap_or_default();
+        pair(wire, layers, &diff_ids)
     }
 
     /// Reads what an image's config has under [`INLINE`]; `layers` are the image's.
@@ -212,7 +225,7 @@ impl Document {
         let bytes = serde_json::to_vec(value).map_err(|source| DocumentError::Malformed { source })?;
         let descriptors: Vec<Descriptor> = layers.iter().map(|layer| layer.descriptor.clone()).collect();
         let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
-        pair(&parse(&bytes)?, &descriptors, &diff_ids)
+        pair(parse(&bytes)?, &descriptors, &diff_ids)
     }
 
     /// Writes the config of a manifest, and returns it with the layers that the manifest has: each once, in
@@ -254,12 +267,15 @@ impl Document {
             let Download { digest, validators: Validators { etag, last_modified } } = download.clone();
             WireDownload { source: *source, digest, etag, last_modified }
         };
+        let listing =
+            |Listing { layer, packed }: &Listing| WireListing { layer: *layer, packed: packed.clone() };
         Wire {
             version: VERSION,
             records: self.records.iter().filter_map(record).collect(),
             derivations: self.derivations.iter().map(derivation).collect(),
             downloads: self.downloads.iter().map(download).collect(),
             mounts: self.mounts.iter().filter_map(mount).collect(),
+            listings: self.listings.iter().map(listing).collect(),
             diff_ids: None,
         }
     }
@@ -288,6 +304,7 @@ fn parse(bytes: &[u8]) -> Result<Wire, DocumentError> {
         ("derivations", wire.derivations.len()),
         ("downloads", wire.downloads.len()),
         ("mounts", wire.mounts.len()),
+        ("listings", wire.listings.len()),
     ];
     for (what, count) in counts {
         if count > MAX_ENTRIES {
@@ -297,7 +314,10 @@ fn parse(bytes: &[u8]) -> Result<Wire, DocumentError> {
     Ok(wire)
 }
 
-fn pair(wire: &Wire, layers: &[Descriptor], diff_ids: &[DiffId]) -> Result<Document, DocumentError> {
+fn pair(wire: Wire, layers: &[Descriptor], diff_ids: &[DiffId]) -> Result<Document, DocumentError> {
+    // Listings come after them.
+    let is_layer = |one: &&Descriptor| one.media_type.as_str() != LISTING_TYPE;
+    let layers: Vec<&Descriptor> = layers.iter().filter(is_layer).collect();
     if layers.len() != diff_ids.len() {
         return Err(DocumentError::LayerCount { layers: layers.len(), diff_ids: diff_ids.len() });
     }
@@ -335,11 +355,19 @@ fn pair(wire: &Wire, layers: &[Descriptor], diff_ids: &[DiffId]) -> Result<Docum
             false => Ok((*source, Download { digest: *digest, validators })),
         }
     };
+    let listing = |WireListing { layer, packed }| match packed {
+        Packed::Blob(blob) => {
+            let blob = Descriptor::new(LISTING_TYPE, blob.digest, blob.size);
+            Listing { layer, packed: Packed::Blob(Box::new(blob)) }
+        }
+        Packed::Data(_) => Listing { layer, packed },
+    };
     Ok(Document {
         records: wire.records.iter().map(record).collect::<Result<_, _>>()?,
         derivations: wire.derivations.iter().enumerate().map(derivation).collect::<Result<_, _>>()?,
         downloads: wire.downloads.iter().map(download).collect::<Result<_, _>>()?,
         mounts: wire.mounts.iter().map(mount).collect::<Result<_, _>>()?,
+        listings: wire.listings.into_iter().map(listing).collect(),
     })
 }
 

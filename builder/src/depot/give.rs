@@ -43,12 +43,14 @@ pub(crate) fn give(gift: Gift<'_>, targets: &[VertexId], giving: &Giving) -> Res
     if giving.mode == Mode::Max {
         document.downloads = gift.downloads()?;
     }
+    document.listings = gift.listings(&chosen, &document)?;
     if giving.mounts == Mounts::Taken {
         document.mounts = gift.mounts(giving.compression)?;
     }
     let (config, layers) = document.write();
     let config_descriptor = Descriptor::of(CONFIG_TYPE, &config);
-    let layers = layers.into_iter().map(|layer| layer.descriptor).collect();
+    let listings = document.listings.iter().filter_map(|listing| listing.packed.blob().cloned());
+    let layers = layers.into_iter().map(|layer| layer.descriptor).chain(listings).collect();
     let manifest = Manifest {
         artifact_type: Some(CONFIG_TYPE.to_owned()),
         ..Manifest::of_image(config_descriptor.clone(), layers)
@@ -182,7 +184,7 @@ impl Gift<'_> {
         Ok(Some((layer, Some(giving.compression))))
     }
 
-    fn put(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), ExportError> {
+    pub(super) fn put(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), ExportError> {
         let digest = descriptor.digest;
         let mut writer = self.workshop.store.writer(digest.algorithm())?;
         writer.write_all(bytes).map_err(|source| ImageError::Write { digest, source })?;

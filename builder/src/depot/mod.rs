@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `carry` | cache mounts, given and taken |
 //! | `document` | the document that names keys and layers |
+//! | `listing` | what is in layers, given and taken |
 //! | `stock` | what one cache has, read through a [`Depot`] |
 //! | `stocks` | all of them, as a solver asks them |
 //! | `secure` | whether what was taken over can still be had at the end |
@@ -23,6 +24,7 @@
 mod carry;
 pub mod document;
 mod give;
+pub mod listing;
 mod secure;
 mod share;
 mod stock;

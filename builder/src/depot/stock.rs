@@ -19,6 +19,7 @@ use oxbox_layers::oci::{
 };
 
 use super::document::{Document, DocumentError, INLINE, MAX_BYTES, MountRecord, Record};
+use super::listing::{Listing, Packed};
 use super::{CONFIG_TYPE, Depot, Source};
 use crate::fetch::FetchError;
 use crate::solve::Key;
@@ -40,6 +41,7 @@ pub struct Stock {
     derivations: HashMap<Key, Derivation>,
     downloads: HashMap<Key, Download>,
     mounts: Vec<MountRecord>,
+    listings: HashMap<DiffId, Packed>,
 }
 
 /// Why a cache is of no use.
@@ -110,6 +112,19 @@ impl Stock {
             self.downloads.entry(source).or_insert(download);
         }
         self.mounts.extend(document.mounts);
+        for Listing { layer, packed } in document.listings {
+            self.listings.entry(layer).or_insert(packed);
+        }
+    }
+
+    /// Returns what it says is in a layer.
+    pub(super) fn listing(&self, layer: &DiffId) -> Option<&Packed> {
+        self.listings.get(layer)
+    }
+
+    /// Returns the listings that are blobs.
+    pub(super) fn listing_blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        self.listings.values().filter_map(Packed::blob)
     }
 
     /// Returns what a content key led to.

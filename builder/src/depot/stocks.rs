@@ -175,9 +175,9 @@ impl<'a> Stocks<'a> {
                 let of_mounts = || stock.mounts().map(|mount| &mount.layer);
                 // No step depends on these: one that is gone is no reason to begin anew.
                 self.lazy.expect(of_mounts().map(|layer| layer.descriptor.clone()));
-                let layers: Vec<_> =
-                    stock.layers().chain(of_mounts()).map(|layer| layer.descriptor.clone()).collect();
-                depot.offer(source, &layers);
+                let layers = stock.layers().chain(of_mounts()).map(|layer| &layer.descriptor);
+                let blobs: Vec<_> = layers.chain(stock.listing_blobs()).cloned().collect();
+                depot.offer(source, &blobs);
                 Some(stock)
             }
             Err(error) => {

@@ -122,6 +122,16 @@ pub enum Failure {
         /// How it ended and what it said, cut.
         said: String,
     },
+    /// An OCI runtime did not start the program.
+    #[error("the runtime {runtime} {how}{}", if .said.is_empty() { String::new() } else { format!(": {said}") })]
+    Runtime {
+        /// Which.
+        runtime: String,
+        /// How it ended.
+        how: String,
+        /// What it said, cut.
+        said: String,
+    },
     /// It cannot be had on the rung that the builder stands on.
     #[error("isolation {rung} cannot {what}")]
     Unable {
@@ -169,6 +179,7 @@ impl Failure {
                 Some("--device takes character and block devices of this host, and folders of them")
             }
             Self::Network { .. } => Some("--network=host and --network=none do without it"),
+            Self::Runtime { .. } => Some("without --runtime oxbox makes the container itself"),
             Self::Unable { .. } => Some("`oxbox info` shows what other isolation would take"),
             Self::Io { verb, errno: Errno(libc::EROFS), .. } if verb == "make the mount point" => Some(
                 "it lies in a read-only mount, where nothing can be made: write rw there, or have it in the source",

@@ -33,8 +33,10 @@ pub mod memory;
 pub mod network;
 mod output;
 mod plan;
+mod programs;
 mod run;
 pub mod rung;
+pub mod runtime;
 pub mod sandbox;
 mod sys;
 pub mod user;
@@ -52,6 +54,7 @@ pub use interact::{Seat, interact};
 pub use interrupt::Interrupt;
 pub use output::MAX_LINE_BYTES;
 pub use run::{ExecError, run};
+pub use runtime::Runtime;
 pub use sandbox::Sandbox;
 
 use crate::lent::Secret;

@@ -16,6 +16,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use super::network::Connector;
 use super::output::Lines;
 use super::plan::{self, INIT_NAME, Outcome, Plan};
+use super::runtime::Words;
 use super::{Exit, Failure, Interrupt, Network, Process, Stream, descriptors, hosts, memory, rung, sys};
 
 /// What a pipe holds by default: one read empties it.
@@ -96,12 +97,17 @@ pub fn run(
     let registered = socket.try_clone().map_err(control("keep a handle of"));
     // Not before the plan is through: a signal is a byte on the same socket.
     let registration = registered.map(|socket| interrupt.register(socket));
+    let mut words = Words::of(process);
+    let mut line = |stream, text: &[u8]| {
+        words.hear(stream, text);
+        line(stream, text);
+    };
     let outcome = match registration {
-        Ok(Some(_registration)) => listen(&mut child, &socket, line).map_err(control("listen to")),
+        Ok(Some(_registration)) => listen(&mut child, &socket, &mut line).map_err(control("listen to")),
         Ok(None) => Err(ExecError::Interrupted),
         Err(error) => Err(error),
     };
-    end(child, &socket, outcome, sent)
+    end(child, &socket, outcome, sent).map_err(|error| words.explain(error))
 }
 
 /// Starts an init and tells it what to do; also returns whether it heard that.

@@ -108,6 +108,14 @@ pub(super) fn limit(resource: u32, soft: Option<u64>, hard: Option<u64>) -> io::
     check(unsafe { libc::syscall(libc::SYS_setrlimit, resource, &raw const limit) })
 }
 
+/// Returns how far a limit of this process can be raised; none if as far as one likes.
+pub(super) fn limit_of(resource: u32) -> io::Result<Option<u64>> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a struct that outlives the call; the kernel refuses a resource that it does not know.
+    check(unsafe { libc::syscall(libc::SYS_getrlimit, resource, &raw mut limit) })?;
+    Ok((limit.rlim_max != libc::RLIM_INFINITY).then_some(limit.rlim_max))
+}
+
 /// Blocks SIGCHLD and returns the descriptor that reports it instead.
 pub(super) fn watch_children() -> io::Result<OwnedFd> {
     // SAFETY: the set is initialised by sigemptyset before it is read; the descriptor is new and ours.
@@ -165,7 +173,32 @@ pub(super) fn drop_descriptors(first: u32, what: Inherited) -> io::Result<()> {
         Inherited::CloseOnExec => libc::CLOSE_RANGE_CLOEXEC,
     };
     // SAFETY: called before the init opens anything, or with the flag that closes nothing yet.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) })
+    match check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }) {
+        // Before Linux 5.9 there is no such call, before 5.11 not this flag.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {
+            drop_one_by_one(first, what)
+        }
+        result => result,
+    }
+}
+
+fn drop_one_by_one(first: u32, what: Inherited) -> io::Result<()> {
+    /// Of a process without any limit: the kernel's own bound, unless somebody raised it (`fs.nr_open`).
+    const USUAL: u64 = 1 << 20;
+    let limit =
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(USUAL).min(USUAL);
+    let last = libc::c_int::try_from(limit).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let first = libc::c_int::try_from(first).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    for descriptor in first..last {
+        // SAFETY: as above; of descriptors that are not open the kernel says so, and nothing else happens.
+        unsafe {
+            match what {
+                Inherited::Close => libc::close(descriptor),
+                Inherited::CloseOnExec => libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC),
+            };
+        }
+    }
+    Ok(())
 }
 
 /// Brings up the loopback interface of this network namespace.
@@ -316,4 +349,22 @@ pub(super) fn bytes_of<T: Plain>(value: &T) -> &[u8] {
 
 fn check(result: impl Into<i64>) -> io::Result<()> {
     if result.into() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+
+    use super::{Inherited, drop_one_by_one};
+
+    #[test]
+    fn without_the_newer_call_descriptors_are_marked_one_by_one() {
+        let file = File::open("/dev/null").unwrap();
+        fcntl_setfd(&file, FdFlags::empty()).unwrap();
+        drop_one_by_one(u32::try_from(file.as_raw_fd()).unwrap(), Inherited::CloseOnExec).unwrap();
+        assert_eq!(fcntl_getfd(&file).unwrap(), FdFlags::CLOEXEC);
+    }
 }

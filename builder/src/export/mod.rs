@@ -14,12 +14,12 @@ pub mod files;
 pub mod form;
 mod relayer;
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use oxbox_layers::image::{Image, ImageError};
 use oxbox_layers::layer::{Family, LayerError};
-use oxbox_layers::oci::{Config, Descriptor, History, Index, MediaType, Platform, Raw, RootFs};
+use oxbox_layers::oci::{Config, Descriptor, DiffId, History, Index, MediaType, Platform, Raw, RootFs};
 use oxbox_layers::stack::ContentError;
 use oxbox_layers::store::{Committed, StoreError};
 use serde_json::{Map, Value};
@@ -64,6 +64,8 @@ pub enum ExportError {
     Indexes(#[from] IndexesError),
     #[error(transparent)]
     Layer(#[from] LayerError),
+    #[error("cannot pack what is in layer {layer}")]
+    Listing { layer: DiffId, source: io::Error },
     #[error(transparent)]
     Mounts(#[from] crate::mounts::MountsError),
     #[error(transparent)]

@@ -19,6 +19,7 @@ mod mounts;
 mod surroundings;
 
 use std::io::{self, Read};
+use std::path::PathBuf;
 
 use oxbox_layers::layer::{Layer, LayerError, LayerWriter, Written};
 use oxbox_layers::oci::{ChainId, DiffId};
@@ -28,6 +29,7 @@ use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
 
 use self::interruptible::Interruptible;
 use self::mounts::Prepared;
+use crate::exec::cgroup::Reached;
 use crate::exec::given::{GiveError, give_new_files};
 use crate::exec::rung::{self, Rung};
 use crate::exec::{self, ExecError, Exit, Interrupt, Process, Sandbox, Source};
@@ -36,12 +38,12 @@ use crate::plan::graph::{Mount, Network, Run};
 use crate::snapshot::{Active, Known, Layers, SnapshotError, Snapshotter};
 use crate::solve::{Key, KeyHasher};
 
-pub use beforehand::prepare;
+pub use beforehand::{prepare, unable};
 pub use copies::{Copies, CopiesError};
 pub use files::FilesError;
 pub use mounts::{Backing, Material, wanted};
 use surroundings::Last;
-pub use surroundings::{OnFailure, Place, Surroundings};
+pub use surroundings::{OnFailure, Place, Surroundings, Volume};
 
 /// Why a RUN fails.
 #[derive(Debug, thiserror::Error)]
@@ -106,12 +108,14 @@ pub enum RunError {
         source: ExecError,
     },
     /// The command ran and failed.
-    #[error("{command} {}", ended(.exit))]
+    #[error("{command} {}{}", ended(.exit), against(.reached))]
     Failed {
         /// The command, cut.
         command: String,
         /// How it ended.
         exit: Exit,
+        /// Limits that it came up against before.
+        reached: Vec<Reached>,
     },
     /// What it made cannot be given to its user.
     #[error("cannot give the command's files to its user")]
@@ -137,6 +141,15 @@ pub enum RunError {
     /// What was written cannot be read.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// A folder of the machine cannot be shown so that it stays as it is.
+    #[error("cannot put a directory above {}", .path.display())]
+    Volume {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl From<CopiesError> for RunError {
@@ -164,6 +177,10 @@ fn ended(exit: &Exit) -> String {
         Exit::Code(code) => format!("exited with code {code}"),
         Exit::Signal(signal) => format!("was killed by signal {signal}"),
     }
+}
+
+fn against(reached: &[Reached]) -> String {
+    reached.iter().map(|limit| format!("; {limit}")).collect()
 }
 
 /// Returns the key of a RUN: what it does, on what, and with which files bound into it.
@@ -287,7 +304,7 @@ impl Layers for Stored<'_, '_> {
 fn execute(run: &Run, active: &Active, mut prepared: Prepared, room: &mut Room<'_>) -> Result<(), RunError> {
     let mut process = process(run, active, &mut prepared, room);
     let bound = room.surroundings.bound(&mut process);
-    let _group = bound.map_err(|source| RunError::Group { source })?;
+    let group = bound.map_err(|source| RunError::Group { source })?;
     let mut last = Last::default();
     let mut output = |line: &[u8]| {
         last.push(line);
@@ -311,7 +328,8 @@ fn execute(run: &Run, active: &Active, mut prepared: Prepared, room: &mut Room<'
                 let (command, last) = (&command(run), last.lines());
                 listener.failed(&Place { command, exit, last, process: &process, shell: &run.shell });
             }
-            Err(RunError::Failed { command: command(run), exit })
+            let reached = group.map(|group| group.reached()).unwrap_or_default();
+            Err(RunError::Failed { command: command(run), exit, reached })
         }
     }
 }

@@ -178,6 +178,8 @@ facts! {
     the_changes_of_a_step_are_what_it_did
     every_kind_of_file_comes_out_as_it_was_made
     a_step_that_left_all_as_it_was_changed_nothing
+    what_a_step_touched_and_did_not_change_is_as_the_layer_has_it
+    what_a_step_changed_keeps_its_time_beside_what_it_did_not
     a_dropped_step_leaves_no_trace
     a_missing_layer_is_named_and_nothing_is_lost
     a_damaged_layer_is_an_error_and_leaves_nothing

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use oxbox_layers::tar::{Entry, Reader};
 use oxbox_layers::tree::apply::{ApplyError, Devices, Entries, Lower, Options, Ownership, Whiteouts};
 use oxbox_layers::tree::overlay::{self, Namespace};
-use oxbox_layers::tree::{Root, Stack, Xattrs};
+use oxbox_layers::tree::{Root, Stack, Xattrs, untold};
 
 use super::marker::RootEntry;
 use super::{SnapshotError, io_error};
@@ -91,14 +91,17 @@ pub(super) fn drain(rest: impl Read) -> io::Result<()> {
     io::copy(&mut rest.take(MAX_LAYER_BYTES), &mut io::sink()).map(|_| ())
 }
 
-/// Returns what an upper directory changes over the layers below it.
+/// Returns what an upper directory changes over the layers below it, and takes away what else is in it.
 ///
 /// Of extended attributes only file capabilities are written down, as containerd and BuildKit do.
 pub(super) fn changes(upper: &Path, below: &[PathBuf]) -> Result<Vec<Entry>, SnapshotError> {
     // Else what is below and has others would always seem changed.
     let below = stack_seeing(below, Xattrs::Capability)?;
-    overlay::changes(&Root::open(upper)?, &below, Xattrs::Capability)
-        .map_err(|source| SnapshotError::Changes { path: upper.to_owned(), source })
+    let root = Root::open(upper)?;
+    let changed = overlay::changes(&root, &below, Xattrs::Capability)
+        .map_err(|source| SnapshotError::Changes { path: upper.to_owned(), source })?;
+    untold::remove(&root, &changed.untold)?;
+    Ok(changed.entries)
 }
 
 pub(super) fn stack(layers: &[PathBuf]) -> Result<Stack, SnapshotError> {

@@ -29,6 +29,8 @@ const MAX_INDEX_BYTES: u64 = 1 << 30;
 pub struct Indexes {
     folder: PathBuf,
     known: Mutex<HashMap<DiffId, Arc<LayerIndex>>>,
+    /// What caches elsewhere say of layers that are not here: never written down.
+    said: Mutex<HashMap<DiffId, Arc<LayerIndex>>>,
     /// Of layers that were written in this build, by blob.
     chunks: Mutex<HashMap<Digest, Arc<ChunkIndex>>>,
     /// Of layers that the cache knew, by blob: under which definition their chunks may be kept.
@@ -70,6 +72,7 @@ impl Indexes {
         Ok(Self {
             folder: folder.to_owned(),
             known: Mutex::default(),
+            said: Mutex::default(),
             chunks: Mutex::default(),
             places: Mutex::default(),
         })
@@ -81,10 +84,46 @@ impl Indexes {
         Ok(Stack::of(indexes)?)
     }
 
+    /// Returns the same as far as somebody says what is in layers that are not here: for what may depend on
+    /// it, and for no contents.
+    pub fn footing(
+        &self,
+        layers: &[Layer],
+        store: &dyn BlobStore,
+        say: &dyn Fn(&Layer) -> Option<LayerIndex>,
+    ) -> Result<Stack, IndexesError> {
+        let index = |layer| match self.said(layer, store, say)? {
+            Some(said) => Ok(said),
+            None => self.get(layer, store),
+        };
+        Ok(Stack::of(layers.iter().map(index).collect::<Result<_, IndexesError>>()?)?)
+    }
+
+    /// Returns what somebody says of a layer of which nothing is known and that is not here.
+    fn said(
+        &self,
+        layer: &Layer,
+        store: &dyn BlobStore,
+        say: &dyn Fn(&Layer) -> Option<LayerIndex>,
+    ) -> Result<Option<Arc<LayerIndex>>, IndexesError> {
+        let is_here = || store.stat(&layer.descriptor.digest).is_ok_and(|size| size.is_some());
+        if self.at_hand(layer.diff_id)?.is_some() || is_here() {
+            return Ok(None);
+        }
+        // Nobody is asked twice at the same time.
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(said) = said.get(&layer.diff_id) {
+            return Ok(Some(Arc::clone(said)));
+        }
+        let index = say(layer).map(Arc::new);
+        said.extend(index.iter().map(|index| (layer.diff_id, Arc::clone(index))));
+        Ok(index)
+    }
+
     /// Keeps the index of a layer that was just written.
     pub fn put(&self, layer: DiffId, index: LayerIndex) -> Result<(), IndexesError> {
         self.save(layer, &index)?;
-        self.remember(layer, Arc::new(index));
+        self.remember(layer, index);
         Ok(())
     }
 
@@ -120,26 +159,28 @@ impl Indexes {
     ///
     /// [`IndexesError::Layer`] if the tar cannot be read.
     pub fn get(&self, layer: &Layer, store: &dyn BlobStore) -> Result<Arc<LayerIndex>, IndexesError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&layer.diff_id).cloned();
-        if let Some(index) = known {
+        if let Some(index) = self.at_hand(layer.diff_id)? {
             return Ok(index);
         }
-        let index = match self.load(layer.diff_id)? {
-            Some(index) => index,
-            None => {
-                let failed = |error| IndexesError::Layer { layer: layer.diff_id, source: Box::new(error) };
-                let index = LayerIndex::of_layer(layer, store).map_err(failed)?;
-                self.save(layer.diff_id, &index)?;
-                index
-            }
-        };
-        let index = Arc::new(index);
-        self.remember(layer.diff_id, Arc::clone(&index));
-        Ok(index)
+        let failed = |error| IndexesError::Layer { layer: layer.diff_id, source: Box::new(error) };
+        let index = LayerIndex::of_layer(layer, store).map_err(failed)?;
+        self.save(layer.diff_id, &index)?;
+        Ok(self.remember(layer.diff_id, index))
     }
 
-    fn remember(&self, layer: DiffId, index: Arc<LayerIndex>) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(layer, index);
+    /// Returns an index that is known or kept.
+    pub fn at_hand(&self, layer: DiffId) -> Result<Option<Arc<LayerIndex>>, IndexesError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&layer).cloned();
+        match known {
+            Some(index) => Ok(Some(index)),
+            None => Ok(self.load(layer)?.map(|index| self.remember(layer, index))),
+        }
+    }
+
+    fn remember(&self, layer: DiffId, index: LayerIndex) -> Arc<LayerIndex> {
+        let index = Arc::new(index);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(layer).or_insert(index))
     }
 
     fn path(&self, layer: DiffId) -> PathBuf {

@@ -179,7 +179,7 @@ impl<'a> Job<'a> {
             "" => Owner::default(),
             user => self.workshop.owner(user, below)?,
         };
-        let mut planned = copy::plan_directory(&self.workshop.tree(below)?, &workdir.path, owner)?;
+        let mut planned = copy::plan_directory(&self.workshop.footing(below)?, &workdir.path, owner)?;
         self.planned(&mut planned, below)
     }
 
@@ -212,7 +212,7 @@ impl<'a> Job<'a> {
             mode: copy.chmod.clone(),
             exclude: exclude(copy)?,
         };
-        let mut planned = copy::plan(&self.workshop.tree(below)?, sources, &copy.destination, rules)?;
+        let mut planned = copy::plan(&self.workshop.footing(below)?, sources, &copy.destination, rules)?;
         self.planned(&mut planned, below)
     }
 

@@ -93,6 +93,8 @@ pub struct Solved {
     /// Whether its own layer is the last of them.
     pub has_own_layer: bool,
     stack: OnceLock<Arc<Stack>>,
+    /// The same, where caches elsewhere may have said what is in layers.
+    footing: OnceLock<Arc<Stack>>,
 }
 
 /// Why a vertex cannot be made.
@@ -143,6 +145,25 @@ impl Workshop<'_> {
         Ok(LayerTree::new(stack, Arc::clone(solved.layers()), Arc::clone(&self.store), &self.spool))
     }
 
+    /// Returns what a step stands on, to be looked into for links, directories and names: layers that are not
+    /// here are not brought in for it if a cache elsewhere says what is in them.
+    pub(super) fn footing(&self, solved: &Solved) -> Result<LayerTree, SolveError> {
+        let stack = self.footing_stack(solved)?;
+        Ok(LayerTree::new(stack, Arc::clone(solved.layers()), Arc::clone(&self.store), &self.spool))
+    }
+
+    fn footing_stack(&self, solved: &Solved) -> Result<Arc<Stack>, SolveError> {
+        if self.stocks.is_empty() {
+            return self.stack(solved);
+        }
+        if let Some(stack) = solved.stack.get().or(solved.footing.get()) {
+            return Ok(Arc::clone(stack));
+        }
+        let say = |layer: &Layer| self.stocks.index(layer);
+        let stack = Arc::new(self.indexes.footing(solved.layers(), &*self.store, &say)?);
+        Ok(Arc::clone(solved.footing.get_or_init(|| stack)))
+    }
+
     pub(super) fn stack(&self, solved: &Solved) -> Result<Arc<Stack>, SolveError> {
         if let Some(stack) = solved.stack.get() {
             return Ok(Arc::clone(stack));
@@ -163,7 +184,7 @@ impl Workshop<'_> {
     pub(super) fn owner(&self, text: &str, below: &Solved) -> Result<Owner, SolveError> {
         let mut names = Names::default();
         if Owner::needs_names(text) {
-            let stack = self.stack(below)?;
+            let stack = self.footing_stack(below)?;
             let read = |path: &[u8]| {
                 oxbox_layers::stack::read_file(&stack, &*self.store, below.layers(), path, MAX_NAMES_BYTES)
                     .map(Option::unwrap_or_default)
@@ -195,9 +216,9 @@ impl Solved {
     }
 
     pub(super) fn unchanged(&self) -> Self {
-        let (layers, stack) = (self.layers.clone(), self.stack.clone());
+        let (layers, stack, footing) = (self.layers.clone(), self.stack.clone(), self.footing.clone());
         let outline = Arc::clone(&self.outline);
-        Self { outline, layers, chain_id: self.chain_id, has_own_layer: false, stack }
+        Self { outline, layers, chain_id: self.chain_id, has_own_layer: false, stack, footing }
     }
 
     pub(super) fn of(layers: Vec<Layer>) -> Self {
@@ -212,6 +233,7 @@ impl Solved {
             chain_id: outline.chain_id,
             has_own_layer: false,
             stack: OnceLock::new(),
+            footing: OnceLock::new(),
         }
     }
 

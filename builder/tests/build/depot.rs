@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
+use oxbox_builder::depot::listing::LISTING_TYPE;
 use oxbox_builder::depot::{
     Asking, Caches, Depot, Failure, Giving, Mode, Mounts, Recompress, Source, Unopened,
 };
@@ -70,7 +71,8 @@ impl Depot for Remote {
         let forged = self.forged.iter().find(|(digest, _)| *digest == descriptor.digest);
         Ok(match forged {
             Some((_, content)) => content.clone(),
-            None => read_small(&*self.there, descriptor, MAX_BYTES).unwrap(),
+            None => read_small(&*self.there, descriptor, MAX_BYTES)
+                .map_err(|error| FetchError::Cache { source: Box::new(error) })?,
         })
     }
 
@@ -116,6 +118,12 @@ fn room() -> Room {
 /// A machine that gave all of its build away: its room, the image, and the cache.
 fn giver() -> (Room, Digest, Descriptor) {
     let room = room();
+    let (image, cache) = give_away(&room);
+    (room, image, cache)
+}
+
+/// Builds, and gives all of it away.
+fn give_away(room: &Room) -> (Digest, Descriptor) {
     let giving = Giving {
         mode: Mode::Max,
         compression: Compression::GZIP,
@@ -135,7 +143,7 @@ fn giver() -> (Room, Digest, Descriptor) {
     let request = Request { caches, ..room.request("localhost/x") };
     let images = build(&request, &fetch, &heard, &Interrupt::new()).unwrap();
     let cache = heard.given.lock().unwrap().remove(0);
-    (room, images[0].manifest.digest, cache)
+    (images[0].manifest.digest, cache)
 }
 
 /// Builds in a room with a cache of another one.
@@ -174,7 +182,7 @@ fn layers_stay_where_they_are_unless_the_image_is_to_be_whole() {
 }
 
 #[test]
-fn a_copy_that_must_be_made_brings_what_it_copies_from_and_stands_on() {
+fn a_copy_that_must_be_made_brings_what_it_copies_from_and_not_what_it_stands_on() {
     let (there, image, cache) = giver();
     let room = room();
     room.file("Dockerfile", DOCKERFILE.replace("/c\n", "/d\n"));
@@ -182,7 +190,99 @@ fn a_copy_that_must_be_made_brings_what_it_copies_from_and_stands_on() {
     let (taken, heard) = take(&room, &remote, Unopened::Leave);
     assert_ne!(taken.digest, image);
     assert_eq!(heard.made.lock().unwrap().len(), 1);
-    assert_eq!(remote.count("layer"), 2);
+    assert_eq!(remote.count("layer"), 1);
+}
+
+/// The config of a cache, with its listings changed.
+fn forged(
+    there: &Room,
+    cache: &Descriptor,
+    forge: impl Fn(&mut serde_json::Value),
+) -> Vec<(Digest, Vec<u8>)> {
+    let Document::Manifest(manifest) = read_document(&*there.store, cache).unwrap() else {
+        panic!("a cache is a manifest")
+    };
+    let config = read_small(&*there.store, &manifest.config, MAX_BYTES).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    config["listings"].as_array_mut().unwrap().iter_mut().for_each(forge);
+    vec![(manifest.config.digest, serde_json::to_vec(&config).unwrap())]
+}
+
+#[test]
+fn a_listing_that_cannot_be_read_costs_the_layer() {
+    let (there, _, cache) = giver();
+    let others = DOCKERFILE.replace("/c\n", "/d\n");
+    let expected = {
+        let room = room();
+        room.file("Dockerfile", &others);
+        room.run(&room.request("localhost/x")).0.unwrap().manifest.digest
+    };
+    let broken: [&dyn Fn(&mut serde_json::Value); 3] = [
+        &|listing| listing["data"] = "".into(),
+        &|listing| listing["data"] = "AAAA".into(),
+        // Of somebody else's layer.
+        &|listing| listing["layer"] = Digest::sha256(b"another").to_string().into(),
+    ];
+    for forge in broken {
+        let room = room();
+        room.file("Dockerfile", &others);
+        let remote = remote(&room, &there, &cache);
+        let forged = forged(&there, &cache, forge);
+        let remote = Arc::new(Remote { forged, ..Arc::into_inner(remote).unwrap() });
+        let (taken, _) = take(&room, &remote, Unopened::Leave);
+        assert_eq!((taken.digest, remote.count("layer")), (expected, 2));
+    }
+}
+
+#[test]
+fn what_a_cache_says_of_a_layer_is_not_noted_here() {
+    let (there, _, cache) = giver();
+    let room = room();
+    room.file("Dockerfile", DOCKERFILE.replace("/c\n", "/d\n"));
+    take(&room, &remote(&room, &there, &cache), Unopened::Leave);
+    let below = there.store.clone();
+    let Document::Manifest(manifest) = read_document(&*below, &cache).unwrap() else { panic!() };
+    let config = read_small(&*below, &manifest.config, MAX_BYTES).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    let listed: Vec<_> = config["listings"].as_array().unwrap().iter().collect();
+    assert_eq!(listed.len(), 3, "{config:#}");
+    let noted = |listing: &&&serde_json::Value| {
+        let layer: Digest = listing["layer"].as_str().unwrap().parse().unwrap();
+        room.state().join("indexes").join(layer.hex()).exists()
+    };
+    assert_eq!(listed.iter().filter(noted).count(), 1, "what was copied from");
+}
+
+#[test]
+fn a_listing_of_many_files_is_a_blob_of_its_own() {
+    let room = room();
+    let files: Vec<String> = (0..100).map(|number| format!("many/{number}")).collect();
+    files.iter().for_each(|file| _ = room.file(file, file));
+    let dockerfile = "FROM scratch\nCOPY many /many\nCOPY b /many\n";
+    room.file("Dockerfile", dockerfile);
+    let (_, cache) = give_away(&room);
+    let there = room;
+    for (gone, fetched) in [(false, 0), (true, 1)] {
+        let room = self::room();
+        files.iter().for_each(|file| _ = room.file(file, file));
+        room.file("Dockerfile", dockerfile).file("b", "other");
+        if gone {
+            let Document::Manifest(manifest) = read_document(&*there.store, &cache).unwrap() else {
+                panic!()
+            };
+            let is_listing = |layer: &&Descriptor| layer.media_type.as_str() == LISTING_TYPE;
+            let listing = manifest.layers.iter().find(is_listing).unwrap();
+            there.store.remove(&listing.digest).unwrap();
+        }
+        let remote = remote(&room, &there, &cache);
+        let (taken, heard) = take(&room, &remote, Unopened::Leave);
+        assert_eq!((remote.count("layer"), heard.made.lock().unwrap().len()), (fetched, 1));
+        // It is what a build that has everything makes.
+        let whole = self::room();
+        files.iter().for_each(|file| _ = whole.file(file, file));
+        whole.file("Dockerfile", dockerfile).file("b", "other");
+        assert_eq!(whole.run(&whole.request("localhost/x")).0.unwrap().manifest.digest, taken.digest);
+    }
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn tell(facts: &Facts) -> String {
         "version:           {version}\nroot:              {}\nstore:             {store}\n\
          platform:          {}\nkernel:            {}\nuser:              {}\n\
          overlayfs:         {}\nuser namespaces:   {}\nRUN works:         {run}\n\
-         isolation:         {}\ncredentials:       {}\ncertificates:      {}\n",
+         isolation:         {}\nOCI runtimes:      {}\ncredentials:       {}\ncertificates:      {}\n",
         root.display(),
         machine.platform,
         machine.kernel,
@@ -97,6 +97,7 @@ fn tell(facts: &Facts) -> String {
         yes(machine.overlayfs),
         yes(machine.user_namespaces),
         ladder(&machine.isolation),
+        list(&machine.runtimes),
         list(&machine.credential_files),
         list(&machine.certificate_folders),
     )

@@ -9,6 +9,7 @@ use oxbox_builder::BuildError;
 use oxbox_builder::context::BringError;
 use oxbox_builder::context::find::FindError;
 use oxbox_builder::exec::rung::{IsolationError, Obstacle};
+use oxbox_builder::exec::runtime::RuntimeError;
 use oxbox_builder::solve::{CacheError, SolveError};
 use oxbox_copy::client::{AuthError, ClientError, CredentialsError, ExchangeError, Trouble};
 use oxbox_copy::location::{Location, LocationError};
@@ -77,8 +78,14 @@ fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String
     if let Some(BuildError::NoIsolation { standing, .. }) = link.downcast_ref() {
         return Some(isolation(&standing.not_taken));
     }
+    if let Some(BuildError::Unable { source, .. }) = link.downcast_ref() {
+        return source.hint().map(str::to_owned);
+    }
     if let Some(error) = link.downcast_ref::<IsolationError>() {
         return error.obstacle.hint.clone();
+    }
+    if let Some(error) = link.downcast_ref::<RuntimeError>() {
+        return Some(error.hint());
     }
     if let Some(error) = link.downcast_ref::<AgentError>() {
         return error.hint().map(str::to_owned);

@@ -67,12 +67,14 @@ pub(crate) struct Place {
     pub(crate) oxbox: Oxbox,
     pub(crate) rung: Rung,
     pub(crate) first: First,
+    /// More options of Podman's.
+    pub(crate) podman: Vec<&'static str>,
 }
 
 impl Place {
     /// A place with what `furnish` puts there, whoever's it will be.
     pub(crate) fn new(rung: Rung, furnish: impl FnOnce(&Oxbox)) -> Self {
-        let place = Self { oxbox: Oxbox::new(), rung, first: First::Builder };
+        let place = Self { oxbox: Oxbox::new(), rung, first: First::Builder, podman: Vec::new() };
         furnish(&place.oxbox);
         fs::write(place.oxbox.path("word"), SECRET).unwrap();
         place.settle();
@@ -161,7 +163,7 @@ impl Place {
             "vfs",
         ]);
         command.args(["--runtime", "runc", "--cgroup-manager", "cgroupfs"]);
-        command.args(["run", "--rm", "--network", "host"]);
+        command.args(["run", "--rm", "--network", "host"]).args(&self.podman);
         command.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]);
         command.args(["--security-opt", &format!("seccomp={}", path("seccomp.json")), "--workdir", folder]);
         for (from, options) in [(folder, ""), (program, ":ro"), (cases, ":ro")] {

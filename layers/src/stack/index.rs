@@ -18,7 +18,7 @@ use std::io::{self, BufReader, Read};
 use super::pack::{Malformed, Packed, put_bytes, put_number, put_signed};
 use crate::layer::{Layer, LayerError};
 use crate::store::BlobStore;
-use crate::tar::{Entry, Kind, Reader, TarError};
+use crate::tar::{Entry, Kind, Reader, TarError, check};
 
 const MAGIC: &[u8; 5] = b"oxli\x02";
 
@@ -150,6 +150,22 @@ impl LayerIndex {
             read_record(&mut packed, &path).map_err(malformed)?;
         }
         Ok(Self { bytes })
+    }
+
+    /// Takes an index that somebody else packed: what no layer can hold is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Malformed`] as [`LayerIndex::from_bytes`], [`IndexError::Tar`] of an entry that is none.
+    pub fn from_elsewhere(bytes: Vec<u8>) -> Result<Self, IndexError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(IndexTooLarge { limit: MAX_BYTES }.into());
+        }
+        let index = Self::from_bytes(bytes)?;
+        let is_root = |entry: &Entry| entry.path.is_empty() && entry.kind == Kind::Directory;
+        let mut entries = index.iter().map(|indexed| indexed.entry).filter(|entry| !is_root(entry));
+        entries.try_for_each(|entry| check(&entry)).map_err(|source| IndexError::Tar { source })?;
+        Ok(index)
     }
 
     /// Returns the packed form.
@@ -341,5 +357,41 @@ impl Iterator for Records<'_> {
         let record = u32::try_from(self.packed.position()).expect("because an index has a bound below 2^32");
         read_record(&mut self.packed, &self.path).expect(sound);
         Some((self.path.clone(), record))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Body, IndexBuilder, IndexError, LayerIndex};
+    use crate::tar::{Entry, Kind};
+
+    fn packed(entry: &Entry) -> Vec<u8> {
+        let mut builder = IndexBuilder::default();
+        builder.push(entry, &Body::default()).unwrap();
+        builder.finish().as_bytes().to_vec()
+    }
+
+    #[test]
+    fn what_no_layer_can_hold_is_taken_from_nobody_else() {
+        let long = vec![b'x'; 5000];
+        let link = |target: &[u8]| Kind::Symlink { target: target.to_vec() };
+        for (path, kind) in [
+            (&b"../etc"[..], Kind::Directory),
+            (b"/etc", Kind::Directory),
+            (b"etc//a", Kind::Fifo),
+            (b"", Kind::Fifo),
+            (&long, Kind::Directory),
+            (b"a", link(b"")),
+            (b"a", Kind::Hardlink { target: b"../b".to_vec() }),
+        ] {
+            let bytes = packed(&Entry::new(path, kind, 0o755));
+            let error = LayerIndex::from_elsewhere(bytes).unwrap_err();
+            assert!(matches!(error, IndexError::Tar { .. }), "{}: {error}", path.escape_ascii());
+        }
+        for (path, kind) in [(&b""[..], Kind::Directory), (b"a/.wh.b", Kind::Fifo), (b"a", link(b"../../b"))]
+        {
+            assert!(LayerIndex::from_elsewhere(packed(&Entry::new(path, kind, 0o755))).is_ok());
+        }
+        assert!(LayerIndex::from_elsewhere(b"oxli\x01".to_vec()).is_err());
     }
 }

@@ -16,7 +16,7 @@ pub use entry::{Entry, Kind};
 pub(crate) use error::Quoted;
 pub use error::TarError;
 pub use read::Reader;
-pub use write::Writer;
+pub use write::{Writer, check};
 
 #[cfg(test)]
 mod tests;

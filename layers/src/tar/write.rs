@@ -207,7 +207,11 @@ impl<W: Write> Writer<W> {
 }
 
 /// Refuses what could not be read back as it was.
-fn check(entry: &Entry) -> Result<(), TarError> {
+///
+/// # Errors
+///
+/// What is odd about it: a path that is not in normal form, or something beyond the limits of `limit`.
+pub fn check(entry: &Entry) -> Result<(), TarError> {
     path::check(&entry.path)?;
     match &entry.kind {
         Kind::Hardlink { target } => path::check(target)?,

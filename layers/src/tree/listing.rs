@@ -32,6 +32,7 @@ use super::diff::{Changes, Content, DiffError};
 use super::error::TreeError;
 use super::root::{Directories, FileId, Root, split};
 use super::scan::{Found, compare};
+use super::untold;
 use super::xattr::{Marks, Xattrs};
 use crate::tar::{Entry, Kind};
 use walk::{Visit, walk};
@@ -129,7 +130,8 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Returns what changed in the tree, after `since`, over what is listed.
+    /// Returns what changed in the tree, after `since`, over what is listed. What was touched and is as it was
+    /// gets back its time.
     ///
     /// # Errors
     ///
@@ -170,6 +172,7 @@ impl Listing {
             }
         })?;
         let entries = changes.finish();
+        self.restore_times(root, &listing, &others, &entries)?;
         let mut read = read.into_inner();
         for &other in &others {
             let record = Arc::make_mut(&mut listing.records[other]);
@@ -196,6 +199,32 @@ impl Listing {
             last_modification: Timespec { tv_sec: mtime, tv_nsec: 0 },
         };
         rustix::fs::futimens(root.fd(), &times).map_err(|error| root.error("set the time of", b"", error))
+    }
+
+    /// Gives what no entry speaks of, of those that differ from their records, the times that it had.
+    fn restore_times(
+        &self,
+        root: &Root,
+        now: &Self,
+        others: &[usize],
+        entries: &[Entry],
+    ) -> Result<(), TreeError> {
+        let others: Vec<&Record> = others.iter().map(|&other| &*now.records[other]).collect();
+        let mut directories = Directories::default();
+        for other in untold::untold(others, |other| &other.entry.path, entries) {
+            let path = &other.entry.path;
+            let Some(before) = self.get(path) else { continue };
+            if (before.entry.mtime, before.nanoseconds) == (other.entry.mtime, other.nanoseconds) {
+                continue;
+            }
+            let (parent, name) = split(path);
+            let times = before.times();
+            directories
+                .get(root, parent)
+                .and_then(|parent| rustix::fs::utimensat(&parent.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW))
+                .map_err(|error| root.error("set the time of", path, error))?;
+        }
+        Ok(())
     }
 
     fn see_root(&mut self, root: &Root) -> Result<(), TreeError> {
@@ -273,6 +302,12 @@ impl Record {
             changed: self.changed,
             marks: Marks::default(),
         }
+    }
+
+    fn times(&self) -> Timestamps {
+        let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let tv_nsec = self.nanoseconds.cast_signed();
+        Timestamps { last_access, last_modification: Timespec { tv_sec: self.entry.mtime, tv_nsec } }
     }
 
     fn is_file(&self) -> bool {

@@ -15,6 +15,7 @@ pub mod recorded;
 pub mod root;
 pub mod scan;
 pub mod stack;
+pub mod untold;
 pub mod xattr;
 
 pub use apply::{Applied, ApplyError, apply};

@@ -16,6 +16,7 @@ use super::diff::{Changes, Content, DiffError};
 use super::root::Root;
 use super::scan::{Found, Walk};
 use super::stack::{Stack, join};
+use super::untold::{self, Untold};
 use super::xattr::Xattrs;
 use crate::tar::{Entry, Kind};
 
@@ -49,15 +50,23 @@ pub(super) fn is_whiteout_device(kind: &Kind) -> bool {
     *kind == Kind::CharacterDevice { major: 0, minor: 0 }
 }
 
-/// Returns what an upper directory changes over the stack below it, as the entries of a layer.
-///
-/// Files that were copied up and are as before are not among them.
+/// What an upper directory holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// What it changes over the stack below it, as the entries of a layer.
+    pub entries: Vec<Entry>,
+    /// What it holds besides: files and directories that were copied up and are as before, and marks for
+    /// names that are not there.
+    pub untold: Vec<Untold>,
+}
+
+/// Returns what an upper directory changes over the stack below it, and what it does not.
 ///
 /// # Errors
 ///
 /// [`DiffError::Elsewhere`] if the mount had `redirect_dir` or `metacopy` on,
 /// [`DiffError::Reserved`] for a file that a layer would take for a whiteout.
-pub fn changes(upper: &Root, lower: &Stack, xattrs: Xattrs) -> Result<Vec<Entry>, DiffError> {
+pub fn changes(upper: &Root, lower: &Stack, xattrs: Xattrs) -> Result<Changed, DiffError> {
     let same_content = |path: &[u8]| match lower.open(path)? {
         Some(mut file) => super::diff::same_content(&mut file, &mut upper.open_file(path)?)
             .map_err(|source| upper.read_error(path, source)),
@@ -66,6 +75,7 @@ pub fn changes(upper: &Root, lower: &Stack, xattrs: Xattrs) -> Result<Vec<Entry>
     let mut changes = Changes::new(&same_content, Content::Compared);
     // The innermost directory that hides the lower ones and has not been left yet.
     let mut opaque: Option<Vec<u8>> = None;
+    let mut all = Vec::new();
     for found in Walk::new(upper, xattrs)? {
         let found = found?;
         let path = found.entry.path.clone();
@@ -80,6 +90,7 @@ pub fn changes(upper: &Root, lower: &Stack, xattrs: Xattrs) -> Result<Vec<Entry>
             if below.is_some() {
                 changes.hide(&path)?;
             }
+            all.push(Untold { path, is_directory: false });
             continue;
         }
         let is_directory = found.entry.kind == Kind::Directory;
@@ -90,8 +101,11 @@ pub fn changes(upper: &Root, lower: &Stack, xattrs: Xattrs) -> Result<Vec<Entry>
             hide_others(upper, lower, &path, &mut changes)?;
         }
         changes.compare(below.as_ref(), found)?;
+        all.push(Untold { path, is_directory });
     }
-    Ok(changes.finish())
+    let entries = changes.finish();
+    let untold = untold::untold(all, |one| &one.path, &entries);
+    Ok(Changed { entries, untold })
 }
 
 /// Hides what the stack shows in an opaque directory and the upper directory lacks.

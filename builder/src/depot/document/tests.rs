@@ -10,6 +10,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::{Document, DocumentError, MAX_BYTES, MAX_ENTRIES, MAX_TEXT_BYTES, MountRecord, Record};
+use crate::depot::listing::{LISTING_TYPE, Listing, Packed};
 use crate::fetch::Validators;
 use crate::mounts::About;
 use crate::solve::cache::{Derivation, Seen};
@@ -66,6 +67,13 @@ fn stages() -> Document {
             about: About { id: "/root/.cache".to_owned(), uid: Some(7), ..About::default() },
             layer: layer("packages", MediaType::OCI_LAYER_GZIP),
         }],
+        listings: vec![
+            Listing { layer: layer("files", "").diff_id, packed: Packed::Data(b"few names".to_vec()) },
+            Listing {
+                layer: layer("output", "").diff_id,
+                packed: Packed::Blob(Box::new(Descriptor::of(LISTING_TYPE, b"many names"))),
+            },
+        ],
     }
 }
 
@@ -107,6 +115,7 @@ fn what_a_descriptor_says_beside_goes_no_further() {
     let mut layers = descriptors(layers);
     layers[0].urls = Some(vec!["http://elsewhere/".to_owned()]);
     layers[0].annotations = Some([("a".to_owned(), "b".to_owned())].into());
+    layers.push(Descriptor::of(LISTING_TYPE, b"many names"));
     assert_eq!(Document::read(&bytes, &layers).unwrap(), stages());
 }
 

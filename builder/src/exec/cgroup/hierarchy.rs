@@ -8,10 +8,7 @@
 //! ```
 
 use std::fs;
-use std::io;
 use std::path::{Component, Path, PathBuf};
-
-use super::named;
 
 /// Which interface a hierarchy has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +25,7 @@ pub(super) struct Hierarchy {
     pub(super) top: PathBuf,
     /// This process's own group.
     pub(super) own: PathBuf,
-    controllers: Vec<String>,
+    pub(super) controllers: Vec<String>,
 }
 
 impl Hierarchy {
@@ -41,23 +38,6 @@ impl Hierarchy {
         let names = group.components().filter(|part| matches!(part, Component::Normal(_)));
         self.top.join(names.collect::<PathBuf>())
     }
-
-    /// Has every group from the top to `base` pass a controller on.
-    pub(super) fn pass_on_down_to(&self, base: &Path, controller: &str) -> io::Result<()> {
-        let mut groups: Vec<_> = base.ancestors().take_while(|group| group.starts_with(&self.top)).collect();
-        groups.reverse();
-        groups.into_iter().try_for_each(|group| pass_on(group, controller))
-    }
-}
-
-/// Has a group of version 2 pass a controller on to those in it.
-pub(super) fn pass_on(group: &Path, controller: &str) -> io::Result<()> {
-    let path = group.join("cgroup.subtree_control");
-    let passed = fs::read_to_string(&path).map_err(|error| named(error, "read", &path))?;
-    if passed.split_whitespace().any(|passed| passed == controller) {
-        return Ok(());
-    }
-    super::write(&path, &format!("+{controller}"))
 }
 
 /// Returns the hierarchies that this process is in and that are mounted in its sight.
@@ -70,8 +50,9 @@ pub(super) fn of_this_process() -> Vec<Hierarchy> {
     let mut found = parse(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
     for hierarchy in &mut found {
         if hierarchy.version == Version::Two {
-            // Those that the top has may be less than what the machine knows: version 1 takes some away.
-            let names = fs::read_to_string(hierarchy.own.join("cgroup.controllers")).unwrap_or_default();
+            // Those that the top has may be less than what the machine knows: version 1 takes some away. What the
+            // top has can come down to anywhere.
+            let names = fs::read_to_string(hierarchy.top.join("cgroup.controllers")).unwrap_or_default();
             hierarchy.controllers = names.split_whitespace().map(str::to_owned).collect();
         }
     }

@@ -46,9 +46,9 @@ pub(super) const LINKS: [(&str, &str); 6] = [
 ];
 
 /// Docker's sizes.
-const DEV_OPTIONS: [(&str, &str); 2] = [("mode", "755"), ("size", "65536k")];
-const SHM_BYTES: u64 = 64 << 20;
-const PTS_OPTIONS: [(&str, &str); 3] = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+pub(super) const DEV_OPTIONS: [(&str, &str); 2] = [("mode", "755"), ("size", "65536k")];
+pub(super) const SHM_BYTES: u64 = 64 << 20;
+pub(super) const PTS_OPTIONS: [(&str, &str); 3] = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
 
 /// A folder of devices that is given as one: /dev/bus/usb and its kin have some dozens.
 const MAX_NODES: usize = 1024;
@@ -56,17 +56,17 @@ const MAX_NODES: usize = 1024;
 /// Device nodes to be had, found while the host is in sight.
 pub(super) struct Nodes(Vec<Node>);
 
-struct Node {
+pub(super) struct Node {
     /// In the sandbox.
-    target: String,
+    pub(super) target: String,
     /// On the host.
     source: PathBuf,
-    file_type: FileType,
-    number: u64,
-    mode: u32,
-    owner: (u32, u32),
+    pub(super) file_type: FileType,
+    pub(super) number: u64,
+    pub(super) mode: u32,
+    pub(super) owner: (u32, u32),
     /// The host's node itself, where none can be made.
-    host: Option<OwnedFd>,
+    pub(super) host: Option<OwnedFd>,
 }
 
 impl Nodes {
@@ -100,6 +100,16 @@ impl Nodes {
             }
         }
         Ok(Self(nodes))
+    }
+
+    /// Returns those that are not what every sandbox has.
+    pub(super) fn unusual(self) -> impl Iterator<Item = Node> {
+        let is_usual = |node: &Node| {
+            DEVICES.iter().any(|&(name, major, minor)| {
+                node.target == format!("/dev/{name}") && node.number == makedev(major, minor)
+            })
+        };
+        self.0.into_iter().filter(move |node| !is_usual(node))
     }
 
     /// Takes those that are not to lie in /dev.

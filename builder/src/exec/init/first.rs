@@ -203,11 +203,11 @@ pub(super) fn reap(program: Pid, children: &OwnedFd) -> Result<Option<Exit>, Fai
     }
 }
 
-fn exit_of(status: WaitStatus) -> Option<Exit> {
+pub(super) fn exit_of(status: WaitStatus) -> Option<Exit> {
     status.exit_status().map(Exit::Code).or_else(|| status.terminating_signal().map(Exit::Signal))
 }
 
-fn is_readable(descriptor: &OwnedFd) -> Result<bool, Failure> {
+pub(super) fn is_readable(descriptor: &OwnedFd) -> Result<bool, Failure> {
     let mut polls = [PollFd::new(descriptor, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut polls, Some(&at_once))

@@ -7,6 +7,7 @@
 //! root       where the root file system comes from      mountpoint   places to mount at, made and unmade
 //! mounts     what is mounted there                       devices      /dev
 //! limits     of each process                             seccomp      calls that are refused
+//! runtime    the same by another's program               chroot       where nothing can be mounted
 //! ```
 
 mod capabilities;
@@ -20,6 +21,7 @@ mod outer;
 mod owners;
 mod program;
 mod root;
+mod runtime;
 mod seccomp;
 mod terminal;
 

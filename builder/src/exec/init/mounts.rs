@@ -33,7 +33,7 @@ use super::root;
 
 /// Docker's masked paths: what tells of the host or lets root change it, although no namespace covers
 /// it. The thermal counters of each processor, which Docker masks too, would be one mount for each.
-const MASKED_PROC: [&str; 10] = [
+pub(super) const MASKED_PROC: [&str; 10] = [
     "acpi",
     "asound",
     "interrupts",
@@ -45,27 +45,27 @@ const MASKED_PROC: [&str; 10] = [
     "timer_list",
     "timer_stats",
 ];
-const MASKED_SYS: [&str; 2] = ["devices/virtual/powercap", "firmware"];
+pub(super) const MASKED_SYS: [&str; 2] = ["devices/virtual/powercap", "firmware"];
 
 /// Docker's read-only paths.
-const READ_ONLY_PROC: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+pub(super) const READ_ONLY_PROC: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
 /// Mode of a directory in memory that covers nothing: the kernel's own.
-const TMPFS_MODE: u32 = 0o1777;
+pub(super) const TMPFS_MODE: u32 = 0o1777;
 
 /// Everything to mount, in order.
 pub(super) struct Planned {
-    items: Vec<Item>,
-    nodes: Nodes,
+    pub(super) items: Vec<Item>,
+    pub(super) nodes: Nodes,
 }
 
-struct Item {
-    target: String,
-    place: PathBuf,
-    what: What,
+pub(super) struct Item {
+    pub(super) target: String,
+    pub(super) place: PathBuf,
+    pub(super) what: What,
 }
 
-enum What {
+pub(super) enum What {
     Proc,
     /// A clone of the host's, where no other can be made.
     Sys(Option<OwnedFd>),
@@ -167,7 +167,7 @@ impl Item {
 }
 
 impl What {
-    fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         match self {
             Self::File { .. } | Self::Secret(_) => Kind::File,
             Self::Detached(_, kind) => *kind,
@@ -261,9 +261,14 @@ fn give(directory: &OwnedFd, name: &str, (uid, gid): (u32, u32)) -> rustix::io::
 /// Linux 6.15 nothing can be cloned from a mount that is not part of the namespace.
 fn materialise(root: &OwnedFd, items: &mut [Item]) -> Result<(), Failure> {
     let Some(sys) = items.iter().find(|item| matches!(item.what, What::Sys(_))) else { return Ok(()) };
-    let place = open_place(root, &sys.place)?;
+    materialise_at(&open_place(root, &sys.place)?, items)?;
+    fchdir(root).or_fail("enter", "the root")
+}
+
+/// The same, at any place where nothing is mounted. Leaves no working directory.
+pub(super) fn materialise_at(place: &OwnedFd, items: &mut [Item]) -> Result<(), Failure> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let files = mount_filesystem("tmpfs", &[("mode", "700")], attributes, &place)?;
+    let files = mount_filesystem("tmpfs", &[("mode", "700")], attributes, place)?;
     for (number, item) in items.iter_mut().enumerate() {
         let mount = match &item.what {
             What::File { content, mode } => {
@@ -284,8 +289,7 @@ fn materialise(root: &OwnedFd, items: &mut [Item]) -> Result<(), Failure> {
         item.what = What::Detached(mount, Kind::File);
     }
     fchdir(&files).or_fail("enter", "the files of the run")?;
-    unmount(".", UnmountFlags::DETACH).or_fail("detach", "the files of the run")?;
-    fchdir(root).or_fail("enter", "the root")
+    unmount(".", UnmountFlags::DETACH).or_fail("detach", "the files of the run")
 }
 
 /// Makes a file and returns a mount of it alone.
@@ -366,7 +370,11 @@ pub(super) fn mount_filesystem(
     Ok(mount)
 }
 
-fn filesystem(name: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd, Failure> {
+pub(super) fn filesystem(
+    name: &str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Failure> {
     let make = || {
         let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
         // What `mount` and `df` print in the first column.
@@ -386,11 +394,11 @@ fn clone_at(directory: &OwnedFd, path: &str) -> Result<OwnedFd, Failure> {
     open_tree(directory, path, flags).or_fail("clone", path)
 }
 
-fn attach(mount: &OwnedFd, place: &OwnedFd, target: &str) -> Result<(), Failure> {
+pub(super) fn attach(mount: &OwnedFd, place: &OwnedFd, target: &str) -> Result<(), Failure> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, "", place, "", flags).or_fail("mount", target)
 }
 
-fn attach_at(mount: &OwnedFd, directory: &OwnedFd, path: &str) -> Result<(), Failure> {
+pub(super) fn attach_at(mount: &OwnedFd, directory: &OwnedFd, path: &str) -> Result<(), Failure> {
     move_mount(mount, "", directory, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).or_fail("mount at", path)
 }

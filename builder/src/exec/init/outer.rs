@@ -30,7 +30,7 @@ use super::chroot;
 use super::first::{self, First, Given};
 use super::mountpoint::Mountpoints;
 use super::mounts::Planned;
-use super::root;
+use super::{root, runtime};
 
 /// passwd and group of an image; a directory service's dump may have some megabytes.
 const MAX_ACCOUNTS_BYTES: u64 = 16 << 20;
@@ -49,6 +49,7 @@ pub(super) fn main() -> ExitCode {
     }
     let done = match plan.rung {
         Rung::Chroot => chroot::carry_out(plan, &socket),
+        _ if plan.process.sandbox.runtime.is_some() => runtime::carry_out(plan, &socket),
         _ => carry_out(plan, &socket),
     };
     let outcome = match done {
@@ -75,11 +76,40 @@ fn settle() -> Result<UnixStream, Failure> {
 }
 
 fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
+    let groups = cgroup::open(&plan.process.sandbox.groups)?;
+    let Stage { root, mut planned, keeper: _keeper } = set_up(&plan)?;
+    enter(&root)?;
+    if !plan.rung.is_in_user_namespace() {
+        leave_host(&root)?;
+    }
+
+    let Plan { process, descriptors, rung, .. } = plan;
+    let given = Given { identity: identify(&root, &process.user)?, process, rung, descriptors };
+    let mut mountpoints = Mountpoints::new(root.as_fd());
+    let result = mountpoints
+        .working_directory(&given.process.cwd, &given.identity)
+        .and_then(|()| planned.place(&mut mountpoints))
+        .and_then(|()| watch(|alive| first::main(First { given, planned, groups, socket }, alive)));
+    // Also after a failure: the caller may want to look at what the upper directory holds.
+    let removed = mountpoints.remove();
+    let exit = result?;
+    removed.map(|()| exit)
+}
+
+/// What stands in the init's own mount namespace before anything is mounted into the root.
+pub(super) struct Stage {
+    pub(super) root: OwnedFd,
+    pub(super) planned: Planned,
+    /// Connects the network for as long as it is kept.
+    pub(super) keeper: Option<Keeper>,
+}
+
+/// Moves to a mount namespace, connects the network, mounts the root, and opens what will be mounted there.
+pub(super) fn set_up(plan: &Plan) -> Result<Stage, Failure> {
     let mut keeper = match plan.process.network {
         Network::Private => Some(Keeper::start(&plan.connectors)?),
         Network::Host | Network::None => None,
     };
-    let groups = cgroup::open(&plan.process.sandbox.groups)?;
     sys::unshare(UnshareFlags::NEWNS).or_fail("unshare", "the mount namespace")?;
     keeper.as_mut().map_or(Ok(()), Keeper::connect)?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
@@ -93,23 +123,8 @@ fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     if plan.rung == Rung::SingleId {
         mounts.extend(apt_without_users(&root));
     }
-    let mut planned = Planned::open(mounts, &plan.process.sandbox, plan.rung)?;
-    enter(&root)?;
-    if !plan.rung.is_in_user_namespace() {
-        leave_host(&root)?;
-    }
-
-    let Plan { process, descriptors, rung, .. } = plan;
-    let given = Given { identity: identify(&root, &process.user)?, process, rung, descriptors };
-    let mut mountpoints = Mountpoints::new(root.as_fd());
-    let result = mountpoints
-        .working_directory(&given.process.cwd, &given.identity)
-        .and_then(|()| planned.place(&mut mountpoints))
-        .and_then(|()| watch(First { given, planned, groups, socket }));
-    // Also after a failure: the caller may want to look at what the upper directory holds.
-    let removed = mountpoints.remove();
-    let exit = result?;
-    removed.map(|()| exit)
+    let planned = Planned::open(mounts, &plan.process.sandbox, plan.rung)?;
+    Ok(Stage { root, planned, keeper })
 }
 
 /// Tells apt, in an image that has it, not to become another user for its downloads: where there is one id it would
@@ -158,12 +173,12 @@ fn accounts(root: &OwnedFd, path: &str) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-/// Starts process 1 and waits until it and all its descendants are gone.
-fn watch(first: First<'_>) -> Result<Exit, Failure> {
+/// Starts a process 1, which is given the init's pidfd, and waits until it and all its descendants are gone.
+pub(super) fn watch(main: impl FnOnce(&OwnedFd) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     sys::unshare(UnshareFlags::NEWPID).or_fail("unshare", "the pid namespace")?;
     let (mut report, writer) = std::io::pipe().or_fail("make", "a pipe")?;
     let alive = pidfd_open(getpid(), PidfdFlags::empty()).or_fail("open", "the init's pidfd")?;
-    let child = fork_first(first, writer, &alive)?;
+    let child = fork_first(main, writer, &alive)?;
     let mut text = Vec::new();
     report.read_to_end(&mut text).or_fail("read", "the report of process 1")?;
     let status = loop {
@@ -181,12 +196,12 @@ fn watch(first: First<'_>) -> Result<Exit, Failure> {
 }
 
 fn fork_first(
-    first: First<'_>,
+    main: impl FnOnce(&OwnedFd) -> Result<Exit, Failure>,
     mut writer: PipeWriter,
     alive: &OwnedFd,
 ) -> Result<rustix::process::Pid, Failure> {
     sys::fork(|| {
-        let outcome = match first::main(first, alive) {
+        let outcome = match main(alive) {
             Ok(exit) => Outcome::Ended(exit),
             Err(failure) => Outcome::Failed(failure),
         };

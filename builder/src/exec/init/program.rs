@@ -20,7 +20,7 @@ use super::first::Given;
 use super::{capabilities, limits, owners, seccomp};
 
 /// Where programs are looked for if the image says nothing: Docker's default.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Becomes the program; returns only to say why not. Calls about owners may be handed over to who reads `owners`.
 pub(super) fn become_it(given: &Given, owners: &UnixStream) -> Failure {

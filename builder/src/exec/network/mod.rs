@@ -12,13 +12,12 @@
 
 mod keeper;
 
-use std::env;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use super::programs;
 
 pub(super) use keeper::Keeper;
 
@@ -30,9 +29,6 @@ const ADDRESS: &str = "10.0.2.100";
 const PREFIX: &str = "24";
 const GATEWAY: &str = "10.0.2.2";
 const NAMES: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
-
-/// Where programs of the system are, though the PATH of a service may not say so.
-const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
 /// A program that connects a network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,12 +55,7 @@ impl Connector {
     ///
     /// [`NoConnector`].
     pub fn find() -> Result<Vec<Self>, NoConnector> {
-        let path = env::var("PATH").unwrap_or_default();
-        let found = |(kind, name)| {
-            let folders = path.split(':').chain(USUAL_PATH.split(':'));
-            let mut places = folders.filter(|at| at.starts_with('/')).map(|at| Path::new(at).join(name));
-            places.find(|place| is_program(place)).map(|program| Self { kind, program })
-        };
+        let found = |(kind, name)| programs::find(name).map(|program| Self { kind, program });
         let found: Vec<_> =
             [(Kind::Pasta, "pasta"), (Kind::Slirp, "slirp4netns")].into_iter().filter_map(found).collect();
         if found.is_empty() { Err(NoConnector) } else { Ok(found) }
@@ -99,10 +90,6 @@ pub(super) fn resolver(host: &str) -> String {
     let lines = host.lines().filter(|line| !line.trim_start().starts_with("nameserver"));
     let kept: String = lines.map(|line| format!("{line}\n")).collect();
     format!("nameserver {}\n{kept}", IpAddr::V4(NAMES))
-}
-
-fn is_program(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs;
 use std::io;
 
+use rustix::system::uname;
+
 use super::Rung;
 use crate::exec::Errno;
 
@@ -36,19 +38,21 @@ pub(super) enum Step {
     Private,
     Attributes,
     Overlay,
+    MountAttributes,
     Proc,
     Chroot,
     Fork,
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::UserNamespace,
         Self::Map,
         Self::Namespaces,
         Self::Private,
         Self::Attributes,
         Self::Overlay,
+        Self::MountAttributes,
         Self::Proc,
         Self::Chroot,
         Self::Fork,
@@ -62,6 +66,7 @@ impl Step {
             Self::Private => "cannot make mounts private",
             Self::Attributes => "cannot set the attributes that overlayfs needs (trusted.*)",
             Self::Overlay => "cannot mount overlayfs over the state folder",
+            Self::MountAttributes => "cannot keep devices in a mount from being opened",
             Self::Proc => "cannot mount a fresh /proc",
             Self::Chroot => "cannot change the root directory",
             Self::Fork => "cannot start a process to try it",
@@ -78,12 +83,19 @@ impl Obstacle {
     /// Says what the kernel refused.
     pub(super) fn refused(rung: Rung, step: Step, errno: Errno) -> Self {
         let reason = format!("{}: {}", step.words(), io::Error::from_raw_os_error(errno.0));
-        Self { rung, reason, hint: hint(step, errno.0) }
+        let release = uname().release().to_string_lossy().into_owned();
+        Self { rung, reason, hint: hint(rung, step, errno.0, &release) }
     }
 }
 
-fn hint(step: Step, errno: i32) -> Option<String> {
+fn hint(rung: Rung, step: Step, errno: i32, release: &str) -> Option<String> {
+    let is_user = rung.is_in_user_namespace();
     let hint = match (step, errno) {
+        (Step::Overlay, libc::EPERM | libc::EINVAL) if is_user && is_before(release, (5, 11)) => {
+            "overlayfs is for the machine's root before Linux 5.11"
+        }
+        (Step::Overlay, libc::ENOSYS) => "it takes Linux 5.2",
+        (Step::MountAttributes, libc::ENOSYS) => "it takes Linux 5.12",
         (Step::UserNamespace | Step::Map | Step::Namespaces, _) => return Some(namespaces(errno)),
         (Step::Private, libc::EINVAL) => {
             "the root directory here is no mount point, as in a chroot: bind-mount it onto itself first"
@@ -102,6 +114,12 @@ fn hint(step: Step, errno: i32) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// Whether a kernel, by what it calls itself, is older than a version.
+fn is_before(release: &str, version: (u32, u32)) -> bool {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(str::parse);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < version)
 }
 
 /// Says which of the kernel's guards keeps namespaces from being made.
@@ -126,5 +144,28 @@ fn namespaces(errno: i32) -> String {
     match errno {
         libc::ENOSPC => "there are too many namespaces already, or too many in one another".to_owned(),
         _ => "run it as root, or in a container with more rights".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rung, Step, hint, is_before};
+
+    #[test]
+    fn old_kernels_are_told_from_bad_filesystems() {
+        let of = |rung, errno, release| hint(rung, Step::Overlay, errno, release).unwrap_or_default();
+        assert!(of(Rung::Rootless, libc::EPERM, "5.10.0-32-cloud-amd64").contains("before Linux 5.11"));
+        // Some distributors let users have it, without its attributes in user.*.
+        assert!(of(Rung::SingleId, libc::EINVAL, "5.4.0-26-generic").contains("before Linux 5.11"));
+        assert!(of(Rung::Rootless, libc::EINVAL, "6.1.0-50-cloud-amd64").contains("volume"));
+        assert!(of(Rung::Root, libc::EINVAL, "5.10.0").contains("volume"));
+        assert!(hint(Rung::Root, Step::MountAttributes, libc::ENOSYS, "5.10.0").unwrap().contains("5.12"));
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        let before = |release| is_before(release, (5, 11));
+        assert_eq!(["4.19.0", "5.9", "5.10.1"].map(before), [true; 3]);
+        assert_eq!(["5.11.0", "5.100.0", "6.1.0-50", "10.0", "", "odd"].map(before), [false; 6]);
     }
 }

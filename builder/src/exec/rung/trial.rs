@@ -1,8 +1,9 @@
 //! Tries a rung: a child process does what a RUN will do, and says how far it came.
 //!
 //! ```text
-//! root                 namespaces ▶ private mounts ▶ trusted.* ▶ overlayfs
-//! rootless, single-id  user namespace ▶ one id mapped ▶ namespaces ▶ overlayfs with userxattr ▶ /proc (a grandchild)
+//! root                 namespaces ▶ private mounts ▶ trusted.* ▶ overlayfs ▶ its attributes
+//! rootless, single-id  user namespace ▶ one id mapped ▶ namespaces ▶ overlayfs with userxattr ▶ its attributes ▶ /proc
+//!                      (a grandchild)
 //! chroot               chroot, and the capabilities that owners need
 //! ```
 //!
@@ -188,7 +189,9 @@ fn overlay(flavour: Flavour) -> Result<(), Stuck> {
         fsconfig_create(context.as_fd())?;
         fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
     };
-    mount().map(drop).map_err(at(Step::Overlay))?;
+    let mounted = mount().map_err(at(Step::Overlay))?;
+    sys::refuse_devices(mounted.as_fd()).map_err(kernel).map_err(at(Step::MountAttributes))?;
+    drop(mounted);
     // Here and not by the parent: as another user it could not even look into what the kernel made.
     let left = [
         (c"work/work/incompat/volatile/dirty", AtFlags::empty()),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cut;
 
 /// By number (`linux/capability.h`).
-const NAMES: [&str; 41] = [
+pub(in crate::exec) const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",

@@ -28,6 +28,8 @@ pub use resolver::Resolver;
 pub use resources::Resources;
 pub use ulimit::Ulimit;
 
+use super::Runtime;
+
 /// What a program may do and use. The default is Docker's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sandbox {
@@ -53,6 +55,8 @@ pub struct Sandbox {
     pub terminal: Option<TerminalSize>,
     /// The entrances (`cgroup.procs`) of control groups to be in.
     pub groups: Vec<PathBuf>,
+    /// Who makes the container, if not oxbox itself.
+    pub runtime: Option<Runtime>,
 }
 
 /// How large a terminal is, in cells.

@@ -69,6 +69,23 @@ impl Resources {
         *self != Self { parent: self.parent.clone(), ..Self::default() }
     }
 
+    /// Returns these without the limits that options of these names ask for.
+    pub fn without(mut self, options: &[&str]) -> Self {
+        for option in options {
+            match *option {
+                "memory" => (self.memory_bytes, self.memory_and_swap) = (None, None),
+                "memory-swap" => self.memory_and_swap = None,
+                "cpus" => self.cpu_quota = None,
+                "cpu-shares" => self.cpu_shares = None,
+                "cpuset-cpus" => self.cpus = None,
+                "cpuset-mems" => self.memory_nodes = None,
+                "pids-limit" => self.pids = None,
+                _ => {}
+            }
+        }
+        self
+    }
+
     /// Returns how much swap beside the memory, as cgroups of version 2 count; `None` leaves it alone.
     ///
     /// As in Docker, a limit of memory alone lets as much swap be used again.
@@ -128,6 +145,14 @@ mod tests {
         for cpus in [0.0, -1.0, f64::NAN, f64::INFINITY, 0.001] {
             assert_eq!(Quota::of_cpus(cpus), None, "{cpus}");
         }
+    }
+
+    #[test]
+    fn what_lacks_is_left_out() {
+        let all =
+            Resources { memory_bytes: Some(9), pids: Some(3), cpu_shares: Some(5), ..Resources::default() };
+        let left = all.without(&["memory", "cpu-shares", "cpus"]);
+        assert_eq!(left, Resources { pids: Some(3), ..Resources::default() });
     }
 
     #[test]

@@ -9,10 +9,16 @@
 //! ssh      a socket that leads to an agent of the host, see agent.rs
 //! ```
 //!
+//! Before them come the caller's volumes, so that a RUN's own mount is what is seen if both are at one place.
+//!
 //! As in BuildKit binds, caches and tmpfs are mounted in the order of their targets, so that one may lie in
 //! another, then secrets, then agents. What a mount needs is held until the command has ended.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oxbox_layers::layer::Layer;
@@ -20,10 +26,10 @@ use oxbox_layers::layer::Layer;
 use super::agent::{self, Forwarded};
 use super::copies::{Copied, Copies};
 use super::files::{FilesError, lay_out};
-use super::{Room, RunError, stand_on};
+use super::{Room, RunError, Volume, stand_on};
 use crate::context::{FileTree, Scratch};
 use crate::dockerfile::mount::FileOwner;
-use crate::exec::{self, Access, SecretFile, SecretVariable, Source};
+use crate::exec::{self, Access, Overlay, Root, SecretFile, SecretVariable, Source};
 use crate::lent::{Agents, Secrets};
 use crate::mounts::{Held, Mounts, MountsError, Wanted};
 use crate::plan::graph::{Mount, Run};
@@ -73,6 +79,7 @@ pub(super) struct Prepared {
 #[expect(dead_code, reason = "it is there to be dropped")]
 enum Hold {
     Root(Box<Active>),
+    Over(Scratch),
     Shared(Arc<Copied>),
     Own(Copied),
     Cache(Held),
@@ -108,6 +115,9 @@ fn cache(mount: &Mount, material: &Material) -> Option<Wanted> {
 /// [`RunError::Busy`] if a locked cache is in use: what was taken is given back.
 pub(super) fn prepare(run: &Run, room: &Room<'_>) -> Result<Prepared, RunError> {
     let mut preparing = Preparing { room, caches: caches(run, room)?, done: Prepared::default() };
+    for volume in &room.surroundings.volumes {
+        preparing.volume(volume)?;
+    }
     let mut order: Vec<usize> = (0..run.mounts.len()).collect();
     order.sort_by_key(|&at| place(&run.mounts[at]));
     for at in order {
@@ -183,6 +193,20 @@ impl Preparing<'_, '_> {
                 self.secret(id, target.as_deref(), env.as_deref(), (*required, *owner))?;
             }
             Mount::Ssh { id, target, required, owner } => self.agent(id, target, (*required, *owner))?,
+        }
+        Ok(())
+    }
+
+    fn volume(&mut self, volume: &Volume) -> Result<(), RunError> {
+        match volume {
+            Volume::Mounted(mount) => self.done.mounts.push(mount.clone()),
+            Volume::Over { path, target } => {
+                let folder = self.room.backing.copies.folder()?;
+                let root = over(path, folder.path());
+                let root = root.map_err(|source| RunError::Volume { path: path.clone(), source })?;
+                self.add(target, Source::Tree { root, path: String::new(), access: Access::ReadWrite });
+                self.done._held.push(Hold::Over(folder));
+            }
         }
         Ok(())
     }
@@ -266,6 +290,25 @@ impl Preparing<'_, '_> {
         self.done._held.push(Hold::Agent(forwarded, folder));
         Ok(())
     }
+}
+
+/// Makes what a mount needs whose changes stay in `folder`.
+fn over(path: &Path, folder: &Path) -> io::Result<Root> {
+    let [lower, upper, work, mountpoint] = ["lower", "upper", "work", "merged"].map(PathBuf::from);
+    // A name of its own: the kernel takes 255 bytes of each path, and colons and commas mean something to it.
+    symlink(path, folder.join(&lower))?;
+    for made in [&upper, &work, &mountpoint] {
+        fs::create_dir(folder.join(made))?;
+    }
+    // What is above says what the root is like.
+    let (meta, upper_path) = (fs::metadata(path)?, folder.join(&upper));
+    match chown(&upper_path, Some(meta.uid()), Some(meta.gid())) {
+        // A user namespace may have no id for its owner.
+        Err(error) if error.raw_os_error() != Some(libc::EINVAL) => return Err(error),
+        _ => {}
+    }
+    fs::set_permissions(&upper_path, meta.permissions())?;
+    Ok(Root::Overlay(Overlay { directory: folder.to_owned(), lowers: vec![lower], upper, work, mountpoint }))
 }
 
 fn access(read_only: bool) -> Access {

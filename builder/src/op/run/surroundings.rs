@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::exec::cgroup::Group;
+use crate::exec::rung::{self, Rung};
 use crate::exec::sandbox::Ulimit;
 use crate::exec::{self, HostAddress, Mount, Process, Sandbox};
 use crate::plan::graph::{Network, Run, Security};
@@ -17,14 +18,28 @@ use crate::plan::graph::{Network, Run, Security};
 pub struct Surroundings {
     /// What it may do and use.
     pub sandbox: Sandbox,
-    /// Volumes, which may cover what the image has.
-    pub mounts: Vec<Mount>,
+    /// What of the machine it sees, which may cover what the image has.
+    pub volumes: Vec<Volume>,
     /// Limits of each process in the place of others that cannot be had; the caller's own win.
     pub fallbacks: Vec<Ulimit>,
     /// Folder of the state, where control groups are noted.
     pub state: PathBuf,
     /// Who is asked what to do where a command failed.
     pub on_failure: Option<Arc<dyn OnFailure>>,
+}
+
+/// Something of the machine that every RUN sees, and no layer has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Volume {
+    /// As it is.
+    Mounted(Mount),
+    /// A directory below another, empty one, that takes what a RUN changes and goes with it.
+    Over {
+        /// Absolute path on this machine.
+        path: PathBuf,
+        /// Absolute path in the image.
+        target: String,
+    },
 }
 
 /// Who is told of a command that failed, while all that it had is still there.
@@ -74,7 +89,7 @@ impl fmt::Debug for Surroundings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Surroundings")
             .field("sandbox", &self.sandbox)
-            .field("mounts", &self.mounts)
+            .field("volumes", &self.volumes)
             .finish_non_exhaustive()
     }
 }
@@ -82,6 +97,14 @@ impl fmt::Debug for Surroundings {
 impl Surroundings {
     /// Makes control groups for a process, if there is anything to limit, and puts it into them.
     pub(super) fn bound(&self, process: &mut Process) -> io::Result<Option<Group>> {
+        if let Some(runtime) = &mut process.sandbox.runtime {
+            let resources = &self.sandbox.resources;
+            let (group, name, path) = Group::of_container(resources, &self.state)?;
+            // Who is not root may have none, and runtimes make do if they were told of none.
+            let is_told = rung::standing().rung == Rung::Root || resources.are_limited();
+            (runtime.name, runtime.group) = (name, path.filter(|_| is_told));
+            return Ok(Some(group));
+        }
         if !self.sandbox.resources.are_limited() && self.sandbox.resources.parent.is_none() {
             return Ok(None);
         }
@@ -110,7 +133,5 @@ impl Surroundings {
         let address = |address: &HostAddress| address.of(process.network);
         let hosts = run.machine.hosts.iter();
         process.hosts = hosts.filter_map(|(name, at)| Some((name.clone(), address(at)?))).collect();
-        // The RUN's own come last: they are seen if both are at one place.
-        process.mounts.splice(0..0, self.mounts.iter().cloned());
     }
 }

@@ -259,8 +259,7 @@ fn layers(case: &mut Case, steps: &[Vec<Deed>]) -> (Vec<DiffId>, Vec<Vec<u8>>) {
     (chain, tars)
 }
 
-/// All that can be told of a tree but its directories' times, and whichever names belong to one file where
-/// overlayfs has parted them.
+/// All that can be told of a tree but whichever names belong to one file where overlayfs has parted them.
 fn seen(root: &Path) -> BTreeMap<String, String> {
     let mut seen = BTreeMap::new();
     for name in super::paths(root) {
@@ -271,8 +270,8 @@ fn seen(root: &Path) -> BTreeMap<String, String> {
             kind if kind.is_symlink() => format!("{:?}", fs::read_link(&path).unwrap()),
             _ => String::new(),
         };
-        let time = if meta.is_dir() { 0 } else { meta.mtime() };
-        seen.insert(name, format!("{:o} {} {} {time} {held}", meta.mode(), meta.uid(), meta.rdev()));
+        let (mode, owner, time) = (meta.mode(), meta.uid(), meta.mtime());
+        seen.insert(name, format!("{mode:o} {owner} {} {time} {held}", meta.rdev()));
     }
     seen
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
 use oxbox_layers::oci::{ChainId, DiffId, Digest};
-use oxbox_layers::tar::{Entry, Kind, Writer, whiteout};
+use oxbox_layers::tar::{Entry, Kind, Reader, Writer, whiteout};
 use oxbox_layers::tree::Root;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr};
 
@@ -114,7 +114,7 @@ pub(super) fn every_kind_of_file_comes_out_as_it_was_made(mut case: Case) {
         fs::create_dir(root.join("etc/s")).unwrap();
         fs::set_permissions(root.join("etc/s"), Permissions::from_mode(0o2775)).unwrap();
     });
-    let mut reader = oxbox_layers::tar::Reader::new(&tar[..]);
+    let mut reader = Reader::new(&tar[..]);
     let mut entries = Vec::new();
     while let Some(entry) = reader.next().unwrap() {
         entries.push(entry);
@@ -134,6 +134,56 @@ pub(super) fn every_kind_of_file_comes_out_as_it_was_made(mut case: Case) {
     assert_eq!(kinds, expected);
     let before = case.see(&chain, |root| root.join("etc/g").metadata().unwrap().nlink());
     assert_eq!(before, 2);
+}
+
+pub(super) fn what_a_step_touched_and_did_not_change_is_as_the_layer_has_it(mut case: Case) {
+    let mut chain = vec![base(&mut case)];
+    let times = |root: &Path| {
+        ["tmp", "usr", "usr/lib", "usr/lib/a"].map(|path| root.join(path).metadata().unwrap().mtime())
+    };
+    case.step(&mut chain, |root| {
+        for path in ["tmp/x", "usr/lib/x"] {
+            fs::write(root.join(path), "").unwrap();
+            fs::remove_file(root.join(path)).unwrap();
+        }
+        fs::write(root.join("usr/lib/a"), "1").unwrap();
+        Root::open(root).unwrap().set_mtime(b"usr/lib/a", 0).unwrap();
+        fs::write(root.join("etc/new"), "").unwrap();
+    });
+    assert_eq!(case.see(&chain, times), [0; 4]);
+    // A layer has the directories above what changed, and they should be the same whoever unpacked them.
+    let tar = case.step(&mut chain, |root| {
+        fs::set_permissions(root.join("usr/lib/a"), Permissions::from_mode(0o600)).unwrap();
+    });
+    assert_eq!(dated(&tar), [("usr".to_owned(), 0), ("usr/lib".to_owned(), 0), ("usr/lib/a".to_owned(), 0)]);
+}
+
+/// A directory that changed has its own time, though something in it was as before.
+pub(super) fn what_a_step_changed_keeps_its_time_beside_what_it_did_not(mut case: Case) {
+    let mut chain = vec![base(&mut case)];
+    let tar = case.step(&mut chain, |root| {
+        fs::create_dir(root.join("usr/lib/x")).unwrap();
+        fs::write(root.join("usr/lib/a"), "1").unwrap();
+        fs::write(root.join("usr/lib/b"), "other").unwrap();
+        let root = Root::open(root).unwrap();
+        root.set_mtime(b"usr/lib/a", 0).unwrap();
+        root.set_mtime(b"usr/lib", 5000).unwrap();
+    });
+    let entries = dated(&tar);
+    assert!(entries.contains(&("usr/lib".to_owned(), 5000)), "{entries:?}");
+    assert!(!entries.iter().any(|(path, _)| path == "usr/lib/a"), "{entries:?}");
+    let time = |root: &Path| root.join("usr/lib").metadata().unwrap().mtime();
+    assert_eq!(case.see(&chain, time), 5000);
+}
+
+/// The paths of a tar with their times.
+fn dated(tar: &[u8]) -> Vec<(String, i64)> {
+    let mut reader = Reader::new(tar);
+    let mut dated = Vec::new();
+    while let Some(entry) = reader.next().unwrap() {
+        dated.push((entry.path.escape_ascii().to_string(), entry.mtime));
+    }
+    dated
 }
 
 pub(super) fn a_step_that_left_all_as_it_was_changed_nothing(mut case: Case) {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use oxbox_builder::exec::Runtime;
 use oxbox_builder::exec::rung::{self, Found, Rung};
 use oxbox_copy::config::Environment;
 use oxbox_layers::oci::Platform;
@@ -19,6 +20,8 @@ pub(super) struct Machine {
     pub(super) user_namespaces: bool,
     /// How programs of RUN are kept apart.
     pub(super) isolation: Isolation,
+    /// OCI runtimes that `--runtime` would find by name.
+    pub(super) runtimes: Vec<PathBuf>,
     /// Files that credentials are read from. What is in them is nobody's business.
     pub(super) credential_files: Vec<PathBuf>,
     /// Folders that certificates of registries are read from.
@@ -61,6 +64,7 @@ pub(super) fn look(state: &Path) -> Machine {
         overlayfs,
         user_namespaces: user_namespaces(),
         isolation: isolation(state),
+        runtimes: Runtime::installed(),
         credential_files: credential_files(&environment),
         certificate_folders: certificate_folders(&environment),
     }

@@ -17,15 +17,16 @@ use super::{
 use crate::tar::{Entry, Kind, Writer, whiteout};
 use crate::tree::apply::{Entries, Lower};
 use crate::tree::diff::DiffError;
-use crate::tree::overlay::{Namespace, changes};
-use crate::tree::{Stack, TreeError, emit, scan};
+use crate::tree::overlay::{Changed, Namespace, changes};
+use crate::tree::{Stack, TreeError, emit, scan, untold};
 
 fn stack(trees: &[&Path]) -> Stack {
     Stack::new(trees.iter().map(|tree| Root::open(tree).unwrap()).collect(), Xattrs::CapabilityAndUser)
 }
 
 fn changed(upper: &Path, lower: &[&Path]) -> Vec<String> {
-    let entries = changes(&Root::open(upper).unwrap(), &stack(lower), Xattrs::CapabilityAndUser).unwrap();
+    let entries =
+        changes(&Root::open(upper).unwrap(), &stack(lower), Xattrs::CapabilityAndUser).unwrap().entries;
     entries.iter().map(|entry| entry.path.escape_ascii().to_string()).collect()
 }
 
@@ -151,6 +152,25 @@ fn an_opaque_directory_hides_each_lower_name() {
 }
 
 #[test]
+fn what_no_entry_speaks_of_can_be_taken_away() {
+    let old =
+        [directory("etc"), file("etc/motd", "same"), directory("tmp"), directory("usr"), file("usr/x", "")];
+    let (lower, upper) = (tree(&old), tree(&old));
+    std::fs::write(upper.path().join("etc/new"), "").unwrap();
+    make_whiteout(&upper.path().join("tmp/never"));
+    let _socket = std::os::unix::net::UnixListener::bind(upper.path().join("usr/socket")).unwrap();
+    let root = Root::open(upper.path()).unwrap();
+    root.set_mtime(b"etc", 77).unwrap();
+    let lower = stack(&[lower.path()]);
+    let changed = changes(&root, &lower, Xattrs::CapabilityAndUser).unwrap();
+    untold::remove(&root, &changed.untold).unwrap();
+    assert_eq!(paths(upper.path()), ["etc", "etc/new"]);
+    let again = changes(&root, &lower, Xattrs::CapabilityAndUser).unwrap();
+    assert_eq!(again.entries[0].mtime, 77);
+    assert_eq!(again, Changed { untold: Vec::new(), ..changed });
+}
+
+#[test]
 fn what_was_copied_up_and_not_changed_is_left_out() {
     let members = [directory("d"), file("d/f", "same"), symlink("d/l", "f")];
     let (lower, upper) = (tree(&members), tree(&members));
@@ -195,7 +215,7 @@ fn whatever_is_done_in_a_mount_is_in_its_layer() {
 
     let lower = stack(&[top.path(), bottom.path()]);
     let upper = Root::open(&mounted.upper()).unwrap();
-    let entries = changes(&upper, &lower, Xattrs::CapabilityAndUser).unwrap();
+    let entries = changes(&upper, &lower, Xattrs::CapabilityAndUser).unwrap().entries;
     let expected = [
         "etc",
         "etc/.wh.motd",
@@ -323,7 +343,7 @@ proptest! {
         apply_bytes(&mounted.merged(), &layer(&middle, &top), &OPTIONS).unwrap();
         let upper = Root::open(&mounted.upper()).unwrap();
         let stack = stack(&[below.path(), bottom.path()]);
-        let entries = changes(&upper, &stack, Xattrs::CapabilityAndUser).unwrap();
+        let entries = changes(&upper, &stack, Xattrs::CapabilityAndUser).unwrap().entries;
         let mut writer = Writer::new(Vec::new());
         emit(&upper, &entries, &mut writer).unwrap();
         apply_bytes(middle.path(), &writer.finish().unwrap(), &OPTIONS).unwrap();

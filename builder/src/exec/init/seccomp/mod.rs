@@ -10,7 +10,9 @@
 //!               └ else: killed
 //! ```
 
+mod calls;
 mod profile;
+mod spec;
 mod table;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ use seccompiler::{
 
 use crate::exec::failure::{Errno, Failure, OrFail};
 use crate::exec::sandbox::{Capabilities, Sandbox, Seccomp};
+pub(super) use spec::document;
 use table::{CLONE3, GROUPS, Group, LAST_KNOWN};
 
 /// Every namespace flag of clone.

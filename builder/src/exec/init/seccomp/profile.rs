@@ -33,7 +33,7 @@ const HERE: (TargetArch, &str) = (TargetArch::aarch64, "arm64");
 const HERE: (TargetArch, &str) = (TargetArch::riscv64, "riscv64");
 
 /// What becomes of a call, with its error number.
-type Verdict = (Action, u16);
+pub(super) type Verdict = (Action, u16);
 
 pub(super) fn program(profile: &Profile, capabilities: Capabilities) -> Result<BpfProgram, Failure> {
     let default = verdict(profile.default_action, profile.default_errno_ret);
@@ -137,7 +137,7 @@ fn is_known(name: &str) -> bool {
     compile_from_json(Cursor::new(text.to_string()), HERE.0).is_ok()
 }
 
-fn counts(rule: &Rule, capabilities: Capabilities, version: &str) -> bool {
+pub(super) fn counts(rule: &Rule, capabilities: Capabilities, version: &str) -> bool {
     let included = rule.includes.as_ref().is_none_or(|wanted| are_so(wanted, capabilities, version));
     // Of what excludes, any one is enough.
     let excluded = rule.excludes.as_ref().is_some_and(|unwanted| {
@@ -169,7 +169,7 @@ fn at_least(version: &str, least: &str) -> bool {
     numbers(version) >= numbers(least)
 }
 
-fn verdict(action: Action, number: Option<u16>) -> Verdict {
+pub(super) fn verdict(action: Action, number: Option<u16>) -> Verdict {
     const EPERM: u16 = 1;
     (action, if action == Action::Errno { number.unwrap_or(EPERM) } else { 0 })
 }

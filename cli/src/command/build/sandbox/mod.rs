@@ -5,6 +5,7 @@
 
 mod hosts;
 mod limits;
+mod runtime;
 mod security;
 mod volumes;
 
@@ -22,6 +23,7 @@ use super::failure::{OnError, Shell};
 use super::secrets::{self, Given};
 use hosts::Hosts;
 use limits::Limits;
+use runtime::RuntimeOptions;
 use security::Security;
 pub(crate) use security::SecurityError;
 use volumes::Volume;
@@ -53,13 +55,16 @@ pub(super) struct Sandbox {
     #[arg(long, hide = true, value_parser = ["on-error"], conflicts_with = "on_error")]
     invoke: Option<String>,
     #[command(flatten)]
+    runtime: RuntimeOptions,
+    #[command(flatten)]
     hosts: Hosts,
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
     security: Security,
-    /// A file or folder of this machine that every RUN sees: HOST:TARGET, perhaps with :ro. Nothing of it gets into layers.
-    #[arg(long, value_name = "HOST:TARGET[:OPTIONS]", value_parser = volumes::volume)]
+    /// A file or folder of this machine that every RUN sees: HOST:TARGET, perhaps with :ro, or :O for a folder whose
+    /// changes are thrown away after each RUN. Nothing of it gets into layers.
+    #[arg(short, long, value_name = "HOST:TARGET[:OPTIONS]", value_parser = volumes::volume)]
     volume: Vec<Volume>,
     /// The same in Buildah's other form, or memory: type=bind,src=HOST,target=TARGET or type=tmpfs,target=TARGET.
     #[arg(long, value_name = "type=bind|tmpfs,…", value_parser = volumes::mount)]
@@ -84,7 +89,8 @@ impl Sandbox {
     pub(super) fn stand(&self, state: &Path) -> anyhow::Result<()> {
         // Its filesystem has a say in what works.
         std::fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
-        Ok(rung::stand(self.isolation, state)?)
+        rung::stand(self.isolation, state)?;
+        Ok(self.runtime.check()?)
     }
 
     pub(super) fn network(&self) -> graph::Network {
@@ -115,14 +121,15 @@ impl Sandbox {
         let sandbox = exec::Sandbox {
             resolver: self.hosts.resolver(),
             resources: self.limits.resources(),
+            runtime: self.runtime.find()?,
             ..self.security.sandbox()?
         };
-        let mounts = self.volume.iter().chain(&self.mount).map(Volume::mount);
-        let mounts = mounts.collect::<Result<_, _>>()?;
+        let volumes = self.volume.iter().chain(&self.mount).map(Volume::open);
+        let volumes = volumes.collect::<Result<_, _>>()?;
         let on_failure: Option<Arc<dyn OnFailure>> = match self.on_error {
             OnError::Fail if self.invoke.is_none() => None,
             _ => Some(Arc::new(Shell::new(programs.clone())?)),
         };
-        Ok(Surroundings { sandbox, mounts, on_failure, ..Surroundings::default() })
+        Ok(Surroundings { sandbox, volumes, on_failure, ..Surroundings::default() })
     }
 }

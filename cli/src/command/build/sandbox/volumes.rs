@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use oxbox_builder::exec::{Access, Mount, Source};
+use oxbox_builder::op::run;
 
 use super::limits;
 
@@ -58,6 +59,20 @@ pub(crate) enum VolumeError {
         /// As it was written, cut.
         target: String,
     },
+    /// Only a directory can have another above it.
+    #[error("{} is no directory, and only one can be shown with :O", .path.display())]
+    NoFolder {
+        /// Where.
+        path: PathBuf,
+    },
+    /// What is asked for would change the host's files.
+    #[error(
+        "{option:?} would change owners on this machine, for good: change them yourself, or leave it out"
+    )]
+    Owner {
+        /// As it was written.
+        option: String,
+    },
     /// The host has nothing there.
     #[error("cannot show {} to RUN", .path.display())]
     Source {
@@ -79,20 +94,32 @@ pub(crate) struct Volume {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum What {
     Bind { path: PathBuf, access: Access },
+    Over { path: PathBuf },
     Tmpfs { size_bytes: Option<u64> },
 }
 
 impl Volume {
-    /// Returns the mount, once its source is there.
-    pub(super) fn mount(&self) -> Result<Mount, VolumeError> {
+    /// Returns what RUN is to see, once its source is there.
+    pub(super) fn open(&self) -> Result<run::Volume, VolumeError> {
+        let target = self.target.clone();
         let source = match &self.what {
             What::Tmpfs { size_bytes } => Source::Tmpfs { size_bytes: *size_bytes },
-            What::Bind { path, access } => {
-                let failed = |source| VolumeError::Source { path: path.clone(), source };
-                Source::Bind { path: fs::canonicalize(path).map_err(failed)?, access: *access }
-            }
+            What::Bind { path, access } => Source::Bind { path: found(path)?, access: *access },
+            What::Over { path } => return Ok(run::Volume::Over { path: found_folder(path)?, target }),
         };
-        Ok(Mount { target: self.target.clone(), source })
+        Ok(run::Volume::Mounted(Mount { target, source }))
+    }
+}
+
+fn found(path: &Path) -> Result<PathBuf, VolumeError> {
+    fs::canonicalize(path).map_err(|source| VolumeError::Source { path: path.to_owned(), source })
+}
+
+fn found_folder(path: &Path) -> Result<PathBuf, VolumeError> {
+    let found = found(path)?;
+    match found.is_dir() {
+        true => Ok(found),
+        false => Err(VolumeError::NoFolder { path: path.to_owned() }),
     }
 }
 
@@ -106,17 +133,19 @@ pub(super) fn volume(text: &str) -> Result<Volume, VolumeError> {
     if !host.starts_with(['/', '.']) {
         return Err(wrong());
     }
-    let mut access = Access::ReadWrite;
+    let path = PathBuf::from(host);
+    let mut what = What::Bind { path: path.clone(), access: Access::ReadWrite };
     for option in parts.next().unwrap_or_default().split(',').filter(|option| !option.is_empty()) {
         match option {
-            "ro" => access = Access::ReadOnly,
-            "rw" => access = Access::ReadWrite,
+            "ro" => what = What::Bind { path: path.clone(), access: Access::ReadOnly },
+            "rw" => what = What::Bind { path: path.clone(), access: Access::ReadWrite },
+            "O" => what = What::Over { path: path.clone() },
             known if NO_MATTER.contains(&known) => {}
-            // An overlay above it, or its owner changed, are not made.
+            "U" => return Err(VolumeError::Owner { option: option.to_owned() }),
             _ => return Err(VolumeError::Option { option: cut(option) }),
         }
     }
-    Ok(Volume { target: place(target)?, what: What::Bind { path: PathBuf::from(host), access } })
+    Ok(Volume { target: place(target)?, what })
 }
 
 /// Reads `type=bind,src=…,target=…` and `type=tmpfs,target=…`.
@@ -185,6 +214,8 @@ mod tests {
     fn a_volume_can_be_written_to_unless_it_is_said() {
         assert_eq!(volume("/a:/b").unwrap(), bind("/a", "/b", Access::ReadWrite));
         assert_eq!(volume("./a:/b:ro,Z").unwrap(), bind("./a", "/b", Access::ReadOnly));
+        let over = Volume { target: "/b".to_owned(), what: What::Over { path: "/a".into() } };
+        assert_eq!(volume("/a:/b:O").unwrap(), over);
     }
 
     #[test]
@@ -197,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_is_no_volume_is_said() {
-        for text in ["", "/a", "name:/b", "/a:b", "/a:/", "/a:/b:O", "/a:/b:what"] {
+        for text in ["", "/a", "name:/b", "/a:b", "/a:/", "/a:/b:U", "/a:/b:what"] {
             assert!(volume(text).is_err(), "{text}");
         }
         for text in

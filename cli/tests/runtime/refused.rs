@@ -3,6 +3,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
+use super::support::Oxbox;
+use super::support::terminal::Terminal;
 use super::{build, of};
 
 #[test]
@@ -71,6 +73,19 @@ fn a_program_that_is_not_there_is_told_as_without_a_runtime() {
     oxbox.run(build(&[])).fails(1, &["cannot run nothing: no such file in the image"]);
     oxbox.dockerfile("FROM localhost/busybox\nUSER nobody-known\nRUN true\n");
     oxbox.run(build(&[])).fails(1, &["user \"nobody-known\" is not in the image's /etc/passwd"]);
+}
+
+#[test]
+fn a_shell_that_is_not_there_is_told_as_without_a_runtime() {
+    let oxbox = Oxbox::new();
+    fs::create_dir_all(oxbox.path("context")).unwrap();
+    fs::copy("/bin/busybox", oxbox.path("context/busybox")).unwrap();
+    oxbox.dockerfile("FROM scratch\nCOPY busybox /busybox\nRUN [\"/busybox\", \"false\"]\n");
+    let command = oxbox.command(["build", "--runtime", "runc", "--on-error=shell", "context"]);
+    let left = Terminal::start(&command, 100, 40).end();
+    let text = left.lines.join("\n");
+    assert_eq!(left.code, Some(1), "{text}");
+    assert!(text.contains("no shell: cannot run /bin/sh"), "{text}");
 }
 
 #[test]

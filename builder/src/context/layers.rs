@@ -4,7 +4,7 @@
 
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use oxbox_layers::layer::Layer;
 use oxbox_layers::stack::{Content, ContentError, Contents, Found, Stack};
@@ -13,23 +13,28 @@ use oxbox_layers::tar::Kind;
 
 use super::{FileContents, FileTree, Node, Paths, TreeError, unchanged};
 
+/// Lists layers, the bottom first.
+type List = Box<dyn FnOnce() -> Arc<Vec<Layer>> + Send>;
+
 /// The merged tree of some layers.
 pub struct LayerTree {
     stack: Arc<Stack>,
-    layers: Arc<Vec<Layer>>,
+    layers: LazyLock<Arc<Vec<Layer>>, List>,
     store: Arc<dyn BlobStore>,
     /// Where contents go that do not fit into memory.
     spool: PathBuf,
 }
 
 impl LayerTree {
-    /// Takes layers, bottom first, and their stack.
+    /// Takes a stack, and its layers, bottom first: they are listed if files are read. Of many, the list costs
+    /// more than a look.
     pub fn new(
         stack: Arc<Stack>,
-        layers: Arc<Vec<Layer>>,
+        layers: impl FnOnce() -> Arc<Vec<Layer>> + Send + 'static,
         store: Arc<dyn BlobStore>,
         spool: impl Into<PathBuf>,
     ) -> Self {
+        let layers = LazyLock::new(Box::new(layers) as List);
         Self { stack, layers, store, spool: spool.into() }
     }
 

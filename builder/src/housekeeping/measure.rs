@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::HousekeepingError;
 use crate::mounts::{Kept as Mount, Mounts};
-use crate::snapshot::{Kept, Overlay, Plain};
+use crate::snapshot::{Files, Kept, Overlay, Plain};
 use crate::solve::Cache;
 
 /// `st_blocks` counts these, whatever the filesystem's own blocks are.
@@ -41,6 +41,18 @@ pub(super) fn tree(path: &Path) -> u64 {
     bytes
 }
 
+/// Returns the bytes of a folder and the folders in it.
+fn directories(path: &Path) -> u64 {
+    let (mut bytes, mut waiting) = (0, vec![path.to_owned()]);
+    while let Some(path) = waiting.pop() {
+        bytes += file(&path);
+        let entries = fs::read_dir(&path).into_iter().flatten().filter_map(Result::ok);
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        waiting.extend(folders.map(|entry| entry.path()));
+    }
+    bytes
+}
+
 fn identity(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }
@@ -60,7 +72,11 @@ pub(super) fn snapshots(state: &Path, cache: Option<&Cache>) -> Result<Vec<Measu
         .into_iter()
         .flatten()
         .map(|kept| {
-            let bytes = known.get(&kept.layer.0.hex()).copied().unwrap_or_else(|| tree(&kept.path));
+            let measure = || match kept.files {
+                Files::Own => tree(&kept.path),
+                Files::Linked => directories(&kept.path),
+            };
+            let bytes = known.get(&kept.layer.0.hex()).copied().unwrap_or_else(measure);
             Measured { kept, bytes }
         })
         .collect();

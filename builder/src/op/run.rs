@@ -254,10 +254,18 @@ pub struct Room<'a> {
     pub output: &'a mut dyn FnMut(&[u8]),
 }
 
+/// The layers that a RUN stands on, bottom first.
+pub struct Below<'a> {
+    /// Which.
+    pub chain: &'a [DiffId],
+    /// Returns where they are; most often nobody asks.
+    pub layers: &'a (dyn Fn() -> &'a [Layer] + Sync),
+}
+
 /// Runs the command on `below` and writes what it changed.
 pub fn make(
     run: &Run,
-    below: &[Layer],
+    below: &Below<'_>,
     room: &mut Room<'_>,
     mut writer: LayerWriter,
 ) -> Result<Written, RunError> {
@@ -273,26 +281,26 @@ pub fn make(
 }
 
 /// Makes a root of layers, unpacking those that are not here.
-fn stand_on(below: &[Layer], room: &Room<'_>) -> Result<Active, SnapshotError> {
-    let chain: Vec<DiffId> = below.iter().map(|layer| layer.diff_id).collect();
-    room.snapshots.prepare_from(&chain, &Stored { layers: below, store: room.store, known: room.known })
+fn stand_on(below: &Below<'_>, room: &Room<'_>) -> Result<Active, SnapshotError> {
+    let stored = Stored { layers: below.layers, store: room.store, known: room.known };
+    room.snapshots.prepare_from(below.chain, &stored)
 }
 
 /// Layers as the store has them.
-struct Stored<'a, 'known> {
-    layers: &'a [Layer],
+struct Stored<'a, 'below, 'known> {
+    layers: &'below (dyn Fn() -> &'below [Layer] + Sync),
     store: &'a dyn BlobStore,
     known: &'a (dyn Fn(&Layer) -> Option<Known<'known>> + Sync),
 }
 
-impl Layers for Stored<'_, '_> {
+impl Layers for Stored<'_, '_, '_> {
     fn open(&self, at: usize) -> io::Result<Option<Box<dyn Read>>> {
-        let tar = self.layers[at].open_tar(self.store).map_err(io::Error::other)?;
+        let tar = (self.layers)()[at].open_tar(self.store).map_err(io::Error::other)?;
         Ok(Some(Box::new(tar)))
     }
 
     fn known(&self, at: usize) -> Option<Known<'_>> {
-        (self.known)(&self.layers[at])
+        (self.known)(&(self.layers)()[at])
     }
 }
 

@@ -24,7 +24,8 @@ use oxbox_layers::tar::{Entry, Kind, whiteout};
 use oxbox_layers::tree::{Stack, apply};
 
 use super::contents::{self, Contents};
-use super::marker::{Form, Marker, RootEntry};
+use super::marker::{Form, Marker};
+use super::unpack::Unpacked;
 use super::{Known, SnapshotError, unpack};
 
 /// Snapshots that are looked at closely: the comparison of two layers of 20 000 entries takes 10 ms.
@@ -158,10 +159,10 @@ pub(super) fn make(
     directory: &Path,
     delta: &Delta,
     known: &Known<'_>,
-) -> Result<Option<RootEntry>, SnapshotError> {
+) -> Result<Option<Unpacked>, SnapshotError> {
     let pieces = Pieces::open(Arc::clone(&known.chunks), known.store);
     let Ok(Some(mut pieces)) = pieces else { return Ok(None) };
-    let root = unpack::fill(directory, None, |entries: &mut apply::Entries<'_>| {
+    let unpacked = unpack::fill(directory, None, |entries: &mut apply::Entries<'_>| {
         for indexed in &delta.write {
             let at = indexed.body.offset.unwrap_or(0);
             entries.apply(&indexed.entry, &mut pieces.range(at, indexed.entry.size()))?;
@@ -172,7 +173,7 @@ pub(super) fn make(
         }
         Ok(())
     })?;
-    Ok(Some(root))
+    Ok(Some(unpacked))
 }
 
 #[cfg(test)]

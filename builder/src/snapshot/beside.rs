@@ -12,7 +12,7 @@ use std::mem;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use oxbox_layers::oci::DiffId;
+use oxbox_layers::oci::{ChainId, DiffId};
 use oxbox_layers::stack::delta;
 
 use super::{Active, Known, SnapshotError, Snapshotter, io_error, unpack};
@@ -50,7 +50,7 @@ impl Beside {
     pub fn finish(
         self,
         snapshots: &dyn Snapshotter,
-        below: &[DiffId],
+        below: Option<ChainId>,
         layer: &DiffId,
         known: &Known<'_>,
     ) -> Result<(), SnapshotError> {
@@ -142,7 +142,7 @@ mod tests {
 
     use oxbox_layers::compress::Compression;
     use oxbox_layers::layer::{LayerWriter, Written};
-    use oxbox_layers::oci::{DiffId, Digest};
+    use oxbox_layers::oci::{ChainId, DiffId, Digest};
     use oxbox_layers::store::Memory;
     use oxbox_layers::tar::{Entry, Kind};
 
@@ -177,7 +177,7 @@ mod tests {
         let (beside, sink) = Beside::start(&overlay).unwrap().unwrap();
         let written = write(&store, sink, &["src/", "src/a", "src/b"]);
         let layer = written.layer.diff_id;
-        beside.finish(&overlay, &[base], &layer, &known(&written, &store)).unwrap();
+        beside.finish(&overlay, Some(ChainId(base.0)), &layer, &known(&written, &store)).unwrap();
         assert_eq!(overlay.unpacked(&[base, layer]).unwrap(), 2);
         let lowers = overlay.prepare(&[base, layer]).unwrap().lowers().to_vec();
         assert_eq!(fs::read(lowers[0].join("src/b")).unwrap(), [7; 300_000]);
@@ -190,7 +190,7 @@ mod tests {
         let (beside, sink) = Beside::start(&overlay).unwrap().unwrap();
         let written = write(&store, sink, &["src/a"]);
         let layer = written.layer.diff_id;
-        beside.finish(&overlay, &[], &layer, &known(&written, &store)).unwrap();
+        beside.finish(&overlay, None, &layer, &known(&written, &store)).unwrap();
         assert_eq!(overlay.unpacked(&[layer]).unwrap(), 0);
     }
 
@@ -204,7 +204,7 @@ mod tests {
         // Far more than fits on the way: whoever writes the layer goes on without a reader.
         let written = write(&store, sink, &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]);
         let layer = written.layer.diff_id;
-        beside.finish(&overlay, &[], &layer, &known(&written, &store)).unwrap_err();
+        beside.finish(&overlay, None, &layer, &known(&written, &store)).unwrap_err();
         assert_eq!(fs::read_dir(state.path().join("snapshots/active")).unwrap().count(), 0);
         assert_eq!(overlay.unpacked(&[layer]).unwrap(), 0);
     }

@@ -18,6 +18,7 @@ use oxbox_layers::tree::{self, ChangeSink, Root};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
 
+use super::overlay::units::Folding;
 use super::{Active, Known, Layers, Overlay, Plain, SnapshotError, Snapshotter};
 use crate::exec;
 
@@ -150,6 +151,11 @@ fn may_mount() -> bool {
     may
 }
 
+/// An overlay that folds whatever it can.
+fn folded(state: &Path) -> Result<Overlay, SnapshotError> {
+    Ok(Overlay::open(state)?.folding(Folding { comfortable: 1, together: 2 }))
+}
+
 /// Each fact for each snapshotter.
 macro_rules! facts {
     ($($fact:ident)*) => {
@@ -157,6 +163,13 @@ macro_rules! facts {
             $(#[test] fn $fact() {
                 if super::may_mount() {
                     super::facts::$fact(super::Case::new(super::Overlay::open));
+                }
+            })*
+        }
+        mod overlay_folded {
+            $(#[test] fn $fact() {
+                if super::may_mount() {
+                    super::facts::$fact(super::Case::new(super::folded));
                 }
             })*
         }

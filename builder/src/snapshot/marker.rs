@@ -3,8 +3,10 @@
 //! ```text
 //! <hex>/unpacked      `<boot id>` or `synced`, newline,
 //!                     `above <chain_id>`, newline,                        of what stands on another snapshot
+//!                     `folded <chain_id> …`, newline,                     of what is linked to others
 //!                     `own root` or `inherited root`, newline,
-//!                     `noted <diff_id> [<chain_id of what is below>]`, newline      if `contents` is beside
+//!                     `noted <diff_id> [<chain_id of what is below>]`, newline,     if `contents` is beside
+//!                     `small`, newline                                    if it has few entries
 //! ```
 //!
 //! A snapshot is renamed into place whole, but not synced: that would cost more than unpacking. After a
@@ -15,6 +17,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use oxbox_layers::oci::{ChainId, DiffId};
@@ -27,6 +30,12 @@ const OWN: &str = "own root";
 const INHERITED: &str = "inherited root";
 const ABOVE: &str = "above ";
 const NOTED: &str = "noted ";
+const FOLDED: &str = "folded ";
+const SMALL: &str = "small";
+
+/// A layer of no more entries is a small one. To link so many takes half a millisecond; to make them, and to write
+/// them down as a layer, took several.
+const FEW_ENTRIES: usize = 128;
 
 /// What a snapshot says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +44,7 @@ pub(super) struct Marker {
     boot: String,
     pub(super) root: RootEntry,
     pub(super) form: Form,
+    pub(super) size: Size,
 }
 
 /// What a snapshot's directory is.
@@ -54,6 +64,43 @@ pub(super) enum Form {
         /// That snapshot.
         base: ChainId,
     },
+    /// What several layers say together, with links to the files of their snapshots.
+    Folded {
+        /// Those snapshots, the lowest first.
+        parts: Arc<[ChainId]>,
+    },
+}
+
+impl Form {
+    /// Returns the snapshots that are not to go before it.
+    pub(super) fn stands_on(&self) -> &[ChainId] {
+        match self {
+            Self::Whole | Self::Noted { .. } => &[],
+            Self::Above { base } => std::slice::from_ref(base),
+            Self::Folded { parts } => parts,
+        }
+    }
+}
+
+/// How many entries there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    /// So few that they can as well be linked anew.
+    Small,
+    /// More, or nobody knows.
+    Any,
+}
+
+impl Size {
+    /// Judges a number of entries.
+    pub(super) fn of(entries: usize) -> Self {
+        if entries <= FEW_ENTRIES { Self::Small } else { Self::Any }
+    }
+
+    /// Judges entries by counting no more than it takes.
+    pub(super) fn counted(entries: impl Iterator) -> Self {
+        Self::of(entries.take(FEW_ENTRIES + 1).count())
+    }
 }
 
 /// Where the attributes of the layer's root directory come from.
@@ -79,7 +126,12 @@ pub(super) enum Trust {
 impl Marker {
     /// Returns the marker of what is written now.
     pub(super) fn new(boot: &str, root: RootEntry, form: Form) -> Self {
-        Self { boot: boot.to_owned(), root, form }
+        Self { boot: boot.to_owned(), root, form, size: Size::Any }
+    }
+
+    /// Says how large it is.
+    pub(super) fn sized(self, size: Size) -> Self {
+        Self { size, ..self }
     }
 
     /// Reads the marker in `directory`; `None` without one.
@@ -148,6 +200,7 @@ impl Marker {
             boot: String::new(),
             root: RootEntry::Inherited,
             form: Form::Whole,
+            size: Size::Any,
         })
     }
 
@@ -160,18 +213,27 @@ impl Marker {
         if let Some(base) = line.strip_prefix(ABOVE) {
             form = Form::Above { base: ChainId(base.parse().ok()?) };
             line = lines.next()?;
+        } else if let Some(parts) = line.strip_prefix(FOLDED) {
+            let parts = parts.split(' ').map(|part| part.parse().map(ChainId).ok());
+            form = Form::Folded { parts: parts.collect::<Option<_>>()? };
+            line = lines.next()?;
         }
         let root = match line {
             OWN => RootEntry::Own,
             INHERITED => RootEntry::Inherited,
             _ => return None,
         };
-        match (lines.next(), &form) {
-            (None, _) => {}
-            (Some(line), Form::Whole) => form = noted(line)?,
-            _ => return None,
+        let mut next = lines.next();
+        if let (Some(line), Form::Whole) = (next.filter(|line| line.starts_with(NOTED)), &form) {
+            form = noted(line)?;
+            next = lines.next();
         }
-        lines.next().is_none().then_some(Self { boot, root, form })
+        let size = match next {
+            None => Size::Any,
+            Some(SMALL) => Size::Small,
+            Some(_) => return None,
+        };
+        lines.next().is_none().then_some(Self { boot, root, form, size })
     }
 
     fn text(&self) -> String {
@@ -180,14 +242,23 @@ impl Marker {
             RootEntry::Inherited => INHERITED,
         };
         let boot = &self.boot;
-        match &self.form {
+        let mut text = match &self.form {
             Form::Whole => format!("{boot}\n{root}\n"),
             Form::Noted { layer, below: None } => format!("{boot}\n{root}\n{NOTED}{layer}\n"),
             Form::Noted { layer, below: Some(below) } => {
                 format!("{boot}\n{root}\n{NOTED}{layer} {}\n", below.0)
             }
             Form::Above { base } => format!("{boot}\n{ABOVE}{}\n{root}\n", base.0),
+            Form::Folded { parts } => {
+                let parts: Vec<String> = parts.iter().map(|part| part.0.to_string()).collect();
+                format!("{boot}\n{FOLDED}{}\n{root}\n", parts.join(" "))
+            }
+        };
+        if self.size == Size::Small {
+            text.push_str(SMALL);
+            text.push('\n');
         }
+        text
     }
 }
 
@@ -212,7 +283,7 @@ pub(super) fn boot_id() -> Result<String, SnapshotError> {
 mod tests {
     use oxbox_layers::oci::{ChainId, DiffId, Digest};
 
-    use super::{Form, Marker, RootEntry, Trust};
+    use super::{Form, Marker, RootEntry, Size, Trust};
 
     #[test]
     fn a_snapshot_is_believed_in_the_boot_that_wrote_it() {
@@ -267,11 +338,14 @@ mod tests {
             Form::Noted { layer, below: None },
             Form::Noted { layer, below: Some(chain) },
             Form::Above { base: chain },
+            Form::Folded { parts: [chain, ChainId(layer.0)].into() },
         ];
         for form in forms {
-            let marker = Marker::new("a", RootEntry::Inherited, form);
-            marker.write(directory.path()).unwrap();
-            assert_eq!(Marker::read(directory.path()).unwrap(), Some(marker));
+            for size in [Size::Small, Size::Any] {
+                let marker = Marker::new("a", RootEntry::Inherited, form.clone()).sized(size);
+                marker.write(directory.path()).unwrap();
+                assert_eq!(Marker::read(directory.path()).unwrap(), Some(marker));
+            }
         }
     }
 

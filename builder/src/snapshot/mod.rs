@@ -33,7 +33,7 @@ mod unpack;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use oxbox_layers::compress::ChunkIndex;
 use oxbox_layers::oci::{ChainId, DiffId};
@@ -46,7 +46,7 @@ use crate::exec::Root;
 
 pub use beside::{Beside, TarSink};
 pub use by_rung::ByRung;
-pub use overlay::{Kept, Overlay};
+pub use overlay::{Files, Kept, Overlay};
 pub use plain::Plain;
 
 /// Keeps unpacked layers and makes roots of them. Shared by threads and by processes.
@@ -136,6 +136,8 @@ pub struct Active {
     lowers: Vec<PathBuf>,
     chain: Option<ChainId>,
     noted: Option<Noted>,
+    /// How much was written, once that was looked at.
+    size: OnceLock<marker::Size>,
     /// What a root that is written to in place held before.
     before: Option<plain::Before>,
     claim: claim::Claim,
@@ -160,8 +162,8 @@ impl Active {
     }
 
     /// Says that it holds all of a layer that stands on `below`, whatever it was prepared on.
-    fn keep_above(&mut self, below: &[DiffId], known: &Known<'_>) {
-        self.chain = ChainId::of(below);
+    fn keep_above(&mut self, below: Option<ChainId>, known: &Known<'_>) {
+        self.chain = below;
         let (index, chunks) = (Arc::clone(&known.index), Arc::clone(&known.chunks));
         self.noted = Some(Noted { index, chunks });
     }

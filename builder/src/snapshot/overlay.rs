@@ -5,6 +5,7 @@
 //!   ids-<mark>/                          the same once more, as a user namespace with these ids sees it
 //!   <chain_id hex>/fs/                   one layer: devices 0:0 for what it hides, opaque directories marked
 //!   <chain_id hex>/unpacked              see marker.rs
+//!   <digest hex>/{fs,unpacked}           several layers as one, see units.rs
 //!   <chain_id hex>/contents              see contents.rs: of what others may be made above
 //!   active/<pid>-<number>/fs/            what a step writes, or a layer that is being unpacked
 //!   active/<pid>-<number>/{work,merged}  what the kernel wants besides
@@ -20,6 +21,7 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use oxbox_layers::oci::{ChainId, DiffId};
@@ -28,11 +30,13 @@ use rustix::fs::{FlockOperation, flock, syncfs};
 
 use super::above;
 use super::claim::{self, Claim};
-use super::marker::{self, Form, Marker, RootEntry, Trust};
+use super::marker::{self, Form, Marker, RootEntry, Size, Trust};
 use super::seen::Seen;
 use super::turn::{self, Turn};
 use super::{Active, Layers, SnapshotError, Snapshotter, Swept, io_error, unpack};
 use crate::exec::{self, userns};
+use fold::Plans;
+use units::{Folding, Unit};
 
 /// After this long the kernel has written a file back by itself (`dirty_expire_centisecs` is 30 s), so
 /// that syncing it waits for nothing.
@@ -42,18 +46,20 @@ const SETTLED_AFTER: Duration = Duration::from_secs(60);
 /// and again is no coincidence.
 const MAX_ATTEMPTS: usize = 10;
 
-/// The most lower directories of one mount (`OVL_MAX_STACK`).
-const MAX_LOWERS: usize = 500;
-
 /// What the name of a layer's lock begins with.
 const TURN: &str = "snapshot-";
 
-mod flat;
+mod fold;
 mod parallel;
 mod reuse;
+pub(super) mod units;
 
 /// What a claim's `fs` was filled with.
-type Made = (RootEntry, Form);
+struct Made {
+    root: RootEntry,
+    form: Form,
+    size: Size,
+}
 
 /// Snapshots for overlayfs, mounted by root.
 #[derive(Debug)]
@@ -63,6 +69,8 @@ pub struct Overlay {
     locks: PathBuf,
     boot: String,
     seen: Seen,
+    folding: Folding,
+    plans: Plans,
 }
 
 /// A snapshot at rest.
@@ -74,6 +82,17 @@ pub struct Kept {
     pub path: PathBuf,
     /// When a step last stood on it, or when it was made.
     pub used: SystemTime,
+    /// Whose its files are.
+    pub files: Files,
+}
+
+/// Whose the files of a snapshot are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// Its own.
+    Own,
+    /// Those of other snapshots, which do not go before it.
+    Linked,
 }
 
 impl Overlay {
@@ -108,7 +127,21 @@ impl Overlay {
         }
         // Also if it was made by something that knew no better.
         fs::set_permissions(&all, Permissions::from_mode(0o700)).map_err(io_error("protect", &all))?;
-        Ok(Self { snapshots, active, locks, boot: marker::boot_id()?, seen: Seen::default() })
+        Ok(Self {
+            snapshots,
+            active,
+            locks,
+            boot: marker::boot_id()?,
+            seen: Seen::default(),
+            folding: Folding::USUAL,
+            plans: Plans::default(),
+        })
+    }
+
+    /// Says when layers are folded.
+    #[cfg(test)]
+    pub(super) fn folding(self, folding: Folding) -> Self {
+        Self { folding, ..self }
     }
 
     /// Returns the snapshots that are here, in no order.
@@ -117,7 +150,9 @@ impl Overlay {
             let layer = named(&path)?.1;
             // Without a marker it is just going away.
             let used = Marker::used(&path)?;
-            Some(Kept { layer, path, used })
+            let form = Marker::read(&path).ok()??.form;
+            let files = if matches!(form, Form::Folded { .. }) { Files::Linked } else { Files::Own };
+            Some(Kept { layer, path, used, files })
         });
         Ok(kept.collect())
     }
@@ -164,8 +199,8 @@ impl Overlay {
         }
         let claim = Claim::new(&self.active)?;
         make_directory(&claim.path().join("fs"))?;
-        let (root, form) = fill(&claim)?;
-        self.publish(claim, layer, Marker::new(&self.boot, root, form))
+        let Made { root, form, size } = fill(&claim)?;
+        self.publish(claim, layer, Marker::new(&self.boot, root, form).sized(size))
     }
 
     /// Puts a claim into the place of a layer, whose lock is held.
@@ -190,28 +225,6 @@ impl Overlay {
         }
     }
 
-    /// Writes down what a step stands on, so that nobody prunes it, and checks that it is there.
-    fn take(&self, claim: &Claim, chain: &[DiffId]) -> Result<Vec<Taken>, SnapshotError> {
-        let _lock = self.lock("snapshots", FlockOperation::LockShared)?;
-        let mut list = String::new();
-        let mut taken = Vec::with_capacity(chain.len());
-        for (name, layer) in chain_ids(chain).iter().zip(chain) {
-            let marker = self.believed(name)?.ok_or(SnapshotError::Missing { layer: *layer })?;
-            let base = match marker.form {
-                Form::Above { base } => Some(base),
-                Form::Whole | Form::Noted { .. } => None,
-            };
-            let names = || [Some(*name), base].into_iter().flatten();
-            names().for_each(|name| self.seen.touch(&name, &self.place(&name)));
-            list.extend(names().map(|name| name.0.hex() + "\n"));
-            taken.push(Taken { lowers: names().map(|name| self.place(&name).join("fs")).collect(), marker });
-        }
-        // While the lock is held nobody prunes.
-        let path = claim.path().join("lowers");
-        fs::write(&path, list).map_err(io_error("write", &path))?;
-        Ok(taken)
-    }
-
     /// Returns the names of all snapshots that living steps stand on.
     fn in_use(&self) -> Result<HashSet<String>, SnapshotError> {
         let mut used = HashSet::new();
@@ -224,24 +237,42 @@ impl Overlay {
     }
 
     /// Takes every snapshot out of its place that nobody uses, `keep` says no to, and none that stays is
-    /// made above.
+    /// made of.
     fn set_aside_unless(&self, keep: &mut dyn FnMut(&ChainId) -> bool) -> Result<Vec<Claim>, SnapshotError> {
         let _lock = self.lock("snapshots", FlockOperation::LockExclusive)?;
-        let mut used = self.in_use()?;
+        let mut stay = HashSet::new();
+        self.add_with_bases(self.in_use()?, &mut stay)?;
         let mut unused = Vec::new();
         for path in claim::directories(&self.snapshots)? {
             let Some((name, layer)) = named(&path) else { continue };
-            if !used.contains(name) && !keep(&layer) {
-                unused.push(path);
+            if stay.contains(name) {
                 continue;
             }
-            if let Some(Form::Above { base }) = Marker::read(&path)?.map(|marker| marker.form) {
-                used.insert(base.0.hex());
+            match keep(&layer) {
+                true => self.add_with_bases([name.to_owned()], &mut stay)?,
+                false => unused.push(path),
             }
         }
-        unused.retain(|path| named(path).is_some_and(|(name, _)| !used.contains(name)));
+        unused.retain(|path| named(path).is_some_and(|(name, _)| !stay.contains(name)));
         let aside = unused.iter().map(|path| self.set_aside(path));
         aside.filter_map(Result::transpose).collect()
+    }
+
+    /// Adds snapshots and all that they stand on.
+    fn add_with_bases(
+        &self,
+        names: impl IntoIterator<Item = String>,
+        stay: &mut HashSet<String>,
+    ) -> Result<(), SnapshotError> {
+        let mut waiting: Vec<String> = names.into_iter().collect();
+        while let Some(name) = waiting.pop() {
+            if let Some(marker) = Marker::read(&self.snapshots.join(&name))? {
+                let bases = marker.form.stands_on().iter().map(|base| base.0.hex());
+                waiting.extend(bases.filter(|base| !stay.contains(base)));
+            }
+            stay.insert(name);
+        }
+        Ok(())
     }
 
     /// Returns how many layers of the chain, from the lowest, are here whole. Until a step stands on them,
@@ -258,19 +289,16 @@ impl Overlay {
     /// Makes a root of layers that are here.
     fn stand_on(&self, chain: &[DiffId]) -> Result<Active, SnapshotError> {
         let claim = Claim::new(&self.active)?;
-        let mut taken = self.take(&claim, chain)?;
-        taken.reverse();
+        let units = self.take(&claim, chain)?;
         for name in ["fs", "work", "merged"] {
             make_directory(&claim.path().join(name))?;
         }
         let upper = claim.path().join("fs");
-        dress(&upper, speaking(&taken))?;
-        let lowers = match taken.iter().map(|taken| taken.lowers.len()).sum::<usize>() {
-            0..=MAX_LOWERS => taken.into_iter().flat_map(|taken| taken.lowers).collect(),
-            _ => self.flattened(&claim, chain, &taken)?,
-        };
+        dress(&upper, self.speaking(&units).as_deref())?;
+        let lowers = self.lowers(&units);
         let root = exec::Root::Overlay(self.stack(&claim, &lowers));
-        Ok(Active { root, upper, lowers, chain: ChainId::of(chain), noted: None, before: None, claim })
+        let (chain, size) = (units.last().map(Unit::chain), OnceLock::new());
+        Ok(Active { root, upper, lowers, chain, noted: None, size, before: None, claim })
     }
 
     /// Describes the mount: relative to the snapshots, for the kernel takes 255 bytes of each path.
@@ -321,11 +349,13 @@ impl Snapshotter for Overlay {
     }
 
     fn changes(&self, active: &Active) -> Result<Vec<Entry>, SnapshotError> {
-        unpack::changes(active.upper(), active.lowers())
+        let entries = unpack::changes(active.upper(), active.lowers())?;
+        let _ = active.size.set(Size::of(entries.len()));
+        Ok(entries)
     }
 
     fn commit(&self, active: Active, layer: &DiffId) -> Result<(), SnapshotError> {
-        let Active { claim, chain, noted, .. } = active;
+        let Active { claim, chain, noted, size, .. } = active;
         let name = chain.map_or(ChainId(layer.0), |chain| chain.then(layer));
         let _lock = self.lock_layer(&name)?;
         if self.believed(&name)?.is_some() {
@@ -338,7 +368,9 @@ impl Snapshotter for Overlay {
         // The changes of a step have no entry for the root: what it did to it ends with it.
         let noted = noted.as_ref().map(|noted| (&*noted.index, &*noted.chunks));
         let form = above::note(claim.path(), *layer, chain, noted)?;
-        self.publish(claim, &name, Marker::new(&self.boot, RootEntry::Inherited, form))
+        let counted = noted.map(|(index, _)| Size::counted(index.iter())).or(size.into_inner());
+        let marker = Marker::new(&self.boot, RootEntry::Inherited, form).sized(counted.unwrap_or(Size::Any));
+        self.publish(claim, &name, marker)
     }
 
     fn prune(&self, keep: &mut dyn FnMut(&ChainId) -> bool) -> Result<usize, SnapshotError> {
@@ -365,19 +397,6 @@ impl Snapshotter for Overlay {
         self.settle(&young)?;
         Ok(swept)
     }
-}
-
-/// A layer that a step stands on.
-struct Taken {
-    /// Its directories, the topmost first.
-    lowers: Vec<PathBuf>,
-    marker: Marker,
-}
-
-/// Returns the topmost directory that says what the root is like, of layers of which the topmost is first.
-fn speaking(taken: &[Taken]) -> Option<&Path> {
-    let speaking = taken.iter().find(|taken| taken.marker.root == RootEntry::Own);
-    speaking.and_then(|taken| taken.lowers.first()).map(PathBuf::as_path)
 }
 
 fn make_directory(path: &Path) -> Result<(), SnapshotError> {

@@ -21,7 +21,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use oxbox_layers::oci::{ChainId, DiffId};
 use oxbox_layers::tar::{Entry, Reader};
@@ -30,7 +30,7 @@ use oxbox_layers::tree::listing::{Looked, Moment};
 use oxbox_layers::tree::{Listing, Root, Xattrs};
 
 use super::claim::{self, Claim};
-use super::{Active, Kept, Layers, SnapshotError, Snapshotter, Swept, io_error, marker, unpack};
+use super::{Active, Files, Kept, Layers, SnapshotError, Snapshotter, Swept, io_error, marker, unpack};
 use crate::exec;
 use stands::Stands;
 
@@ -75,7 +75,12 @@ impl Plain {
     /// Returns the roots that wait for a step, by what stands in them.
     pub fn list(&self) -> Result<Vec<Kept>, SnapshotError> {
         let free = self.free()?.into_iter().filter_map(|(path, stands)| {
-            Some(Kept { layer: ChainId::of(&stands.chain)?, used: Stands::used(&path), path })
+            Some(Kept {
+                layer: ChainId::of(&stands.chain)?,
+                used: Stands::used(&path),
+                path,
+                files: Files::Own,
+            })
         });
         Ok(free.collect())
     }
@@ -197,6 +202,7 @@ impl Snapshotter for Plain {
             lowers: Vec::new(),
             chain: ChainId::of(chain),
             noted: None,
+            size: OnceLock::new(),
             before: Some(before),
             claim,
         })

@@ -74,15 +74,16 @@ impl Seen {
         Ok(marker)
     }
 
-    /// Notes that a step stands on the snapshot now, if that was not noted a moment ago.
-    pub(super) fn touch(&self, layer: &ChainId, directory: &Path) {
+    /// Notes that a step stands on the snapshot now; `false` if that was noted a moment ago.
+    pub(super) fn touch(&self, layer: &ChainId, directory: &Path) -> bool {
         if let Some(entry) = self.entries().get_mut(layer) {
             if entry.touched.is_some_and(|touched| touched.elapsed() < NOTED_EVERY) {
-                return;
+                return false;
             }
             entry.touched = Some(Instant::now());
         }
         Marker::touch(directory);
+        true
     }
 
     fn entries(&self) -> std::sync::MutexGuard<'_, HashMap<ChainId, Entry>> {

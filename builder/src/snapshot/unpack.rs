@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use oxbox_layers::tar::{Entry, Reader};
 use oxbox_layers::tree::apply::{ApplyError, Devices, Entries, Lower, Options, Ownership, Whiteouts};
 use oxbox_layers::tree::overlay::{self, Namespace};
-use oxbox_layers::tree::{Root, Stack, Xattrs, untold};
+use oxbox_layers::tree::{Root, Stack, TreeError, Xattrs, untold};
 
-use super::marker::RootEntry;
+use super::marker::{RootEntry, Size};
 use super::{SnapshotError, io_error};
 use crate::exec;
 
@@ -26,21 +26,28 @@ pub(super) const READ_BYTES: usize = 256 << 10;
 /// A mode that no layer gives its root, to see whether it gives one. Setuid means nothing on a directory.
 const UNSPOKEN_MODE: u32 = 0o4700;
 
+/// What was made of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unpacked {
+    pub(super) root: RootEntry,
+    pub(super) size: Size,
+}
+
 /// Unpacks a tar into an empty directory, above the layers in `lower`.
 pub(super) fn unpack(
     directory: &Path,
     lower: Option<&dyn Lower>,
     tar: &mut dyn Read,
-) -> Result<RootEntry, SnapshotError> {
+) -> Result<Unpacked, SnapshotError> {
     let mut archive = Reader::new(BufReader::with_capacity(READ_BYTES, tar));
-    let root = fill(directory, lower, |entries| {
+    let unpacked = fill(directory, lower, |entries| {
         while let Some(entry) = archive.next()? {
             entries.apply(&entry, &mut archive)?;
         }
         Ok(())
     })?;
     drain(archive.into_inner()).map_err(io_error("read the end of the layer for", directory))?;
-    Ok(root)
+    Ok(unpacked)
 }
 
 /// Has entries applied to an empty directory, above the layers in `lower`.
@@ -48,7 +55,7 @@ pub(super) fn fill(
     directory: &Path,
     lower: Option<&dyn Lower>,
     work: impl FnOnce(&mut Entries<'_>) -> Result<(), ApplyError>,
-) -> Result<RootEntry, SnapshotError> {
+) -> Result<Unpacked, SnapshotError> {
     let set_mode = |mode| {
         fs::set_permissions(directory, Permissions::from_mode(mode))
             .map_err(io_error("set the mode of", directory))
@@ -79,11 +86,12 @@ pub(super) fn fill(
         tracing::warn!(?skipped, "left out of a layer");
     }
     let mode = fs::metadata(directory).map_err(io_error("stat", directory))?.permissions().mode();
+    let size = Size::of(usize::try_from(applied.entries).unwrap_or(usize::MAX));
     if mode & 0o7777 == UNSPOKEN_MODE {
         set_mode(0o755)?;
-        return Ok(RootEntry::Inherited);
+        return Ok(Unpacked { root: RootEntry::Inherited, size });
     }
-    Ok(RootEntry::Own)
+    Ok(Unpacked { root: RootEntry::Own, size })
 }
 
 /// Reads what follows the end mark: a source that checks a sum does so at its end.
@@ -104,11 +112,11 @@ pub(super) fn changes(upper: &Path, below: &[PathBuf]) -> Result<Vec<Entry>, Sna
     Ok(changed.entries)
 }
 
-pub(super) fn stack(layers: &[PathBuf]) -> Result<Stack, SnapshotError> {
+pub(super) fn stack(layers: &[PathBuf]) -> Result<Stack, TreeError> {
     stack_seeing(layers, Xattrs::CapabilityAndUser)
 }
 
-fn stack_seeing(layers: &[PathBuf], xattrs: Xattrs) -> Result<Stack, SnapshotError> {
+fn stack_seeing(layers: &[PathBuf], xattrs: Xattrs) -> Result<Stack, TreeError> {
     let roots = layers.iter().map(|layer| Root::open(layer)).collect::<Result<_, _>>()?;
     Ok(Stack::new(roots, xattrs))
 }

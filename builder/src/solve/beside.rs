@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use oxbox_layers::layer::{Layer, LayerWriter};
-use oxbox_layers::oci::DiffId;
 
 use super::solver::{Solved, Workshop};
 use crate::plan::graph::{Graph, Op, VertexId};
@@ -47,8 +46,7 @@ impl Workshop<'_> {
     /// Keeps what was unpacked, now that the layer has a name.
     pub(super) fn keep_beside(&self, beside: Option<Beside>, below: &Solved, layer: &Layer) {
         let (Some(beside), Some(known)) = (beside, self.known(layer)) else { return };
-        let below: Vec<DiffId> = below.layers().iter().map(|layer| layer.diff_id).collect();
-        if let Err(error) = beside.finish(&*self.snapshots, &below, &layer.diff_id, &known) {
+        if let Err(error) = beside.finish(&*self.snapshots, below.chain_id, &layer.diff_id, &known) {
             tracing::debug!(%error, "a layer was not unpacked beside being written");
         }
     }

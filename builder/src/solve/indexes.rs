@@ -84,19 +84,18 @@ impl Indexes {
         Ok(Stack::of(indexes)?)
     }
 
-    /// Returns the same as far as somebody says what is in layers that are not here: for what may depend on
-    /// it, and for no contents.
-    pub fn footing(
+    /// Returns the index of a layer, or what somebody says of one that is not here: for what may depend on it,
+    /// and for no contents.
+    pub fn get_or_said(
         &self,
-        layers: &[Layer],
+        layer: &Layer,
         store: &dyn BlobStore,
         say: &dyn Fn(&Layer) -> Option<LayerIndex>,
-    ) -> Result<Stack, IndexesError> {
-        let index = |layer| match self.said(layer, store, say)? {
+    ) -> Result<Arc<LayerIndex>, IndexesError> {
+        match self.said(layer, store, say)? {
             Some(said) => Ok(said),
             None => self.get(layer, store),
-        };
-        Ok(Stack::of(layers.iter().map(index).collect::<Result<_, IndexesError>>()?)?)
+        }
     }
 
     /// Returns what somebody says of a layer of which nothing is known and that is not here.

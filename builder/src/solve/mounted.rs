@@ -46,7 +46,9 @@ impl Job<'_> {
                 epoch: workshop.epoch,
                 output: &mut output,
             };
-            let made = run::make(run, below.layers(), &mut room, writer);
+            let chain = below.outline().diff_ids();
+            let stood_on = run::Below { chain: &chain, layers: &|| below.layers().as_slice() };
+            let made = run::make(run, &stood_on, &mut room, writer);
             if matches!(made, Err(RunError::Busy)) {
                 busy = run::wanted(run, &materials).into_values().collect();
             }

@@ -13,7 +13,7 @@ use oxbox_layers::stack::Stack;
 use oxbox_layers::store::{BlobStore, StoreError};
 
 use super::lock::LockError;
-use super::outline::Outline;
+use super::outline::{Outline, Source};
 use super::{Cache, CacheError, Indexes, IndexesError, Locks, Reuse};
 use crate::context::{Directory, LayerTree, Look};
 use crate::depot::Stocks;
@@ -92,9 +92,6 @@ pub struct Solved {
     pub chain_id: Option<ChainId>,
     /// Whether its own layer is the last of them.
     pub has_own_layer: bool,
-    stack: OnceLock<Arc<Stack>>,
-    /// The same, where caches elsewhere may have said what is in layers.
-    footing: OnceLock<Arc<Stack>>,
 }
 
 /// Why a vertex cannot be made.
@@ -141,35 +138,33 @@ impl Workshop<'_> {
     }
 
     pub(super) fn tree(&self, solved: &Solved) -> Result<LayerTree, SolveError> {
-        let stack = self.stack(solved)?;
-        Ok(LayerTree::new(stack, Arc::clone(solved.layers()), Arc::clone(&self.store), &self.spool))
+        Ok(self.tree_of(self.stack(solved)?, solved))
     }
 
     /// Returns what a step stands on, to be looked into for links, directories and names: layers that are not
     /// here are not brought in for it if a cache elsewhere says what is in them.
     pub(super) fn footing(&self, solved: &Solved) -> Result<LayerTree, SolveError> {
-        let stack = self.footing_stack(solved)?;
-        Ok(LayerTree::new(stack, Arc::clone(solved.layers()), Arc::clone(&self.store), &self.spool))
+        Ok(self.tree_of(self.footing_stack(solved)?, solved))
+    }
+
+    fn tree_of(&self, stack: Arc<Stack>, solved: &Solved) -> LayerTree {
+        let outline = Arc::clone(&solved.outline);
+        let layers = move || Arc::new(outline.layers());
+        LayerTree::new(stack, layers, Arc::clone(&self.store), &self.spool)
+    }
+
+    pub(super) fn stack(&self, solved: &Solved) -> Result<Arc<Stack>, SolveError> {
+        let index = |layer: &Layer| self.indexes.get(layer, &*self.store);
+        Ok(solved.outline.stack(Source::Layers, &index)?)
     }
 
     fn footing_stack(&self, solved: &Solved) -> Result<Arc<Stack>, SolveError> {
         if self.stocks.is_empty() {
             return self.stack(solved);
         }
-        if let Some(stack) = solved.stack.get().or(solved.footing.get()) {
-            return Ok(Arc::clone(stack));
-        }
         let say = |layer: &Layer| self.stocks.index(layer);
-        let stack = Arc::new(self.indexes.footing(solved.layers(), &*self.store, &say)?);
-        Ok(Arc::clone(solved.footing.get_or_init(|| stack)))
-    }
-
-    pub(super) fn stack(&self, solved: &Solved) -> Result<Arc<Stack>, SolveError> {
-        if let Some(stack) = solved.stack.get() {
-            return Ok(Arc::clone(stack));
-        }
-        let stack = Arc::new(self.indexes.stack(solved.layers(), &*self.store)?);
-        Ok(Arc::clone(solved.stack.get_or_init(|| stack)))
+        let index = |layer: &Layer| self.indexes.get_or_said(layer, &*self.store, &say);
+        Ok(solved.outline.stack(Source::Sayings, &index)?)
     }
 
     /// Returns what was noted of a layer when it was written here.
@@ -216,9 +211,8 @@ impl Solved {
     }
 
     pub(super) fn unchanged(&self) -> Self {
-        let (layers, stack, footing) = (self.layers.clone(), self.stack.clone(), self.footing.clone());
-        let outline = Arc::clone(&self.outline);
-        Self { outline, layers, chain_id: self.chain_id, has_own_layer: false, stack, footing }
+        let (outline, layers) = (Arc::clone(&self.outline), self.layers.clone());
+        Self { outline, layers, chain_id: self.chain_id, has_own_layer: false }
     }
 
     pub(super) fn of(layers: Vec<Layer>) -> Self {
@@ -232,8 +226,6 @@ impl Solved {
             layers: OnceLock::new(),
             chain_id: outline.chain_id,
             has_own_layer: false,
-            stack: OnceLock::new(),
-            footing: OnceLock::new(),
         }
     }
 

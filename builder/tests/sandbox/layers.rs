@@ -29,6 +29,7 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
         ("a_layer_without_parents_keeps_those_below", a_layer_without_parents_keeps_those_below),
         ("a_second_program_goes_on_where_the_first_ended", a_second_program_goes_on_where_the_first_ended),
         ("three_hundred_layers_can_be_mounted", three_hundred_layers_can_be_mounted),
+        ("hundreds_of_small_layers_are_a_few_directories", hundreds_of_small_layers_are_a_few_directories),
         (
             "more_layers_than_the_kernel_stacks_can_be_run_in",
             more_layers_than_the_kernel_stacks_can_be_run_in,
@@ -92,6 +93,7 @@ impl Builder {
     fn step(&mut self, script: &str) {
         let (active, ran) = self.run(script);
         assert_eq!(ran.text(), "");
+        self.overlay.changes(&active).unwrap();
         self.keep(active, script);
     }
 
@@ -224,20 +226,29 @@ fn a_second_program_goes_on_where_the_first_ended() {
 }
 
 /// Puts layers onto the base until there are so many, each with a file that is called so.
-fn pile_up(builder: &mut Builder, layers: usize) {
+fn pile_up(builder: &mut Builder, layers: usize, kind: Numbered) {
     let numbers = builder.chain.len()..layers;
     builder.chain.extend(numbers.map(|number| DiffId(Digest::sha256(format!("layer {number}").as_bytes()))));
-    drop(builder.overlay.prepare_from(&builder.chain, &Numbered).unwrap());
+    drop(builder.overlay.prepare_from(&builder.chain, &kind).unwrap());
 }
 
 /// Layers of which each holds one file.
-struct Numbered;
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Numbered {
+    /// And nothing else.
+    Small,
+    /// And entries enough not to be linked with others.
+    Large,
+}
 
 impl Layers for Numbered {
     fn open(&self, at: usize) -> io::Result<Option<Box<dyn Read>>> {
         let (mut tar, content) = (Writer::new(Vec::new()), at.to_string());
         let kind = Kind::File { size: content.len() as u64 };
         tar.append(&Entry::new(format!("file{at}"), kind, 0o644), &mut content.as_bytes()).unwrap();
+        for _ in 0..if *self == Self::Large { 200 } else { 0 } {
+            tar.append(&Entry::new("directory", Kind::Directory, 0o755), &mut io::empty()).unwrap();
+        }
         Ok(Some(Box::new(io::Cursor::new(tar.finish().unwrap()))))
     }
 
@@ -248,14 +259,14 @@ impl Layers for Numbered {
 
 fn more_layers_than_the_kernel_stacks_can_be_run_in() {
     let mut builder = Builder::new();
-    pile_up(&mut builder, 499);
+    pile_up(&mut builder, 499, Numbered::Large);
     builder.step("rm /file7; chmod 700 /tmp; ln /bin/busybox /bin/again");
     assert_eq!(builder.overlay.prepare(&builder.chain).unwrap().lowers().len(), 500);
     assert_eq!(builder.see("ls / | grep -c file"), "497");
     builder.step("echo top > /file1");
-    // 501 layers: the lowest 250 are one directory now.
+    // 501 layers: the lowest 251 are one directory now.
     let lowers = |builder: &Builder| builder.overlay.prepare(&builder.chain).unwrap().lowers().to_vec();
-    assert_eq!(lowers(&builder).len(), 252);
+    assert_eq!(lowers(&builder).len(), 251);
     assert_eq!(
         builder.see("ls / | grep -c file; cat /file1 /file250 /file498; test -e /file7 || stat -c %a /tmp"),
         "497\ntop\n250498700"
@@ -271,9 +282,27 @@ fn more_layers_than_the_kernel_stacks_can_be_run_in() {
     assert_eq!(builder.overlay.prune(&mut |_| false).unwrap(), 503);
 }
 
+fn hundreds_of_small_layers_are_a_few_directories() {
+    let mut builder = Builder::new();
+    pile_up(&mut builder, 299, Numbered::Small);
+    builder.step("rm /file7; chmod 700 /tmp; ln /bin/busybox /bin/again; mkdir /d; touch /d/1 /d/2");
+    for number in 0..30 {
+        builder.step(&format!("rm -f /d/*; touch /d/{number}; echo {number} > /file1"));
+    }
+    assert!(builder.overlay.prepare(&builder.chain).unwrap().lowers().len() <= 26);
+    assert_eq!(
+        builder.see("ls / | grep -c file; ls /d; cat /file1 /file250; test -e /file7 || stat -c %a /tmp"),
+        "297\n29\n29\n250700"
+    );
+    assert_eq!(
+        builder.changed("rm /file8; echo x >> /file200; true > /bin/new"),
+        ["bin", "bin/new", "file200", ".wh.file8"]
+    );
+}
+
 fn three_hundred_layers_can_be_mounted() {
     let mut builder = Builder::new();
-    pile_up(&mut builder, 300);
+    pile_up(&mut builder, 300, Numbered::Large);
     assert_eq!(builder.see("cat /file1 /file150 /file299; ls / | grep -c file"), "1150299299");
     assert_eq!(builder.changed("rm /file7; touch /bin/new"), ["bin", "bin/new", ".wh.file7"]);
 }

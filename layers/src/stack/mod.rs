@@ -33,6 +33,7 @@ pub use flat::{Flat, FlatError};
 pub use index::{Body, IndexBuilder, IndexError, IndexTooLarge, Indexed, Iter, LayerIndex};
 
 /// Layers merged into one tree.
+#[derive(Clone)]
 pub struct Stack {
     layers: Vec<Arc<LayerIndex>>,
     tree: Tree,
@@ -100,11 +101,23 @@ impl Stack {
     ///
     /// [`StackError`] for layers that could not be unpacked either.
     pub fn of(layers: Vec<Arc<LayerIndex>>) -> Result<Self, StackError> {
-        let mut tree = Tree::new();
-        for top in 1..=layers.len() {
-            merge::apply(&mut tree, &layers[..top])?;
-        }
-        Ok(Self { layers, tree })
+        layers.into_iter().try_fold(Self::empty(), Self::with)
+    }
+
+    /// Returns the root that nothing is in.
+    pub fn empty() -> Self {
+        Self { layers: Vec::new(), tree: Tree::new() }
+    }
+
+    /// Puts a layer on top. What it costs depends on that layer's entries alone.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError`] for a layer that could not be unpacked either.
+    pub fn with(mut self, layer: Arc<LayerIndex>) -> Result<Self, StackError> {
+        self.layers.push(layer);
+        merge::apply(&mut self.tree, &self.layers)?;
+        Ok(self)
     }
 
     /// Returns what stands at a path, which is relative and normal. No link is followed: beneath a

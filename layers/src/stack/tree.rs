@@ -39,6 +39,7 @@ pub(super) struct Node {
 }
 
 /// The nodes by key. The root is always there.
+#[derive(Clone)]
 pub(super) struct Tree {
     nodes: BTreeMap<Key, Node>,
 }

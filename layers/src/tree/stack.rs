@@ -32,16 +32,24 @@ pub struct Stack {
 
 #[derive(Default)]
 struct Known {
-    /// For each directory the layers that show in it, from the top down.
-    shown: HashMap<Vec<u8>, Arc<[usize]>>,
+    shown: HashMap<Vec<u8>, Arc<Shown>>,
     open: Vec<Directories>,
+}
+
+/// Who shows in a directory.
+struct Shown {
+    /// From the top down.
+    layers: Vec<usize>,
+    /// Whether nothing of what may lie below the stack would.
+    is_closed: bool,
 }
 
 impl Stack {
     /// Stacks trees, the topmost first. One tree alone is a stack too, and so is none.
     pub fn new(layers: Vec<Root>, xattrs: Xattrs) -> Self {
         let open = layers.iter().map(|_| Directories::default()).collect();
-        let shown = HashMap::from([(Vec::new(), (0..layers.len()).collect())]);
+        let all = Shown { layers: (0..layers.len()).collect(), is_closed: false };
+        let shown = HashMap::from([(Vec::new(), Arc::new(all))]);
         Self { layers, xattrs, known: Mutex::new(Known { shown, open }) }
     }
 
@@ -53,9 +61,20 @@ impl Stack {
 
     /// Returns what the stack shows in a directory, sorted; nothing if there is none.
     pub fn names(&self, directory: &[u8]) -> Result<Vec<Vec<u8>>, TreeError> {
+        let mut shown = Vec::new();
+        for name in self.all_names(directory)? {
+            if self.locate(&join(directory, &name))?.is_some() {
+                shown.push(name);
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Returns the names in a directory, those that are marked as gone among them.
+    pub(super) fn all_names(&self, directory: &[u8]) -> Result<BTreeSet<Vec<u8>>, TreeError> {
         let mut names = BTreeSet::new();
         let mut buffer = [MaybeUninit::uninit(); 4 << 10];
-        for &layer in self.shown(directory)?.iter() {
+        for &layer in &self.shown(directory)?.layers {
             let root = &self.layers[layer];
             let fd = root
                 .resolve(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
@@ -64,13 +83,7 @@ impl Stack {
                 scan::names(&fd, &mut buffer).map_err(|error| root.error("list", directory, error))?;
             names.extend(listed.into_iter().map(|(name, _)| name));
         }
-        let mut shown = Vec::new();
-        for name in names {
-            if self.locate(&join(directory, &name))?.is_some() {
-                shown.push(name);
-            }
-        }
-        Ok(shown)
+        Ok(names)
     }
 
     /// Opens the file that the stack shows at a path.
@@ -83,14 +96,23 @@ impl Stack {
 
     /// Finds the topmost layer that has something at the path, unless a whiteout comes first.
     pub(super) fn locate(&self, path: &[u8]) -> Result<Option<(usize, Found)>, TreeError> {
+        Ok(self.topmost(path)?.filter(|(_, found)| !overlay::is_whiteout(found)))
+    }
+
+    /// Finds the topmost layer that has something at the path, a whiteout also.
+    pub(super) fn topmost(&self, path: &[u8]) -> Result<Option<(usize, Found)>, TreeError> {
         let (parent, name) = split(path);
-        for &layer in self.shown(parent)?.iter() {
+        for &layer in &self.shown(parent)?.layers {
             if let Some(found) = self.look(layer, parent, name)? {
-                let is_whiteout = overlay::is_whiteout(&found);
-                return Ok((!is_whiteout).then_some((layer, found)));
+                return Ok(Some((layer, found)));
             }
         }
         Ok(None)
+    }
+
+    /// Tells whether nothing of what may lie below the stack would show in a directory.
+    pub(super) fn is_closed(&self, directory: &[u8]) -> Result<bool, TreeError> {
+        Ok(self.shown(directory)?.is_closed)
     }
 
     pub(super) fn layers(&self) -> &[Root] {
@@ -103,26 +125,26 @@ impl Stack {
     }
 
     /// Returns the layers whose part of a directory shows.
-    fn shown(&self, directory: &[u8]) -> Result<Arc<[usize]>, TreeError> {
+    fn shown(&self, directory: &[u8]) -> Result<Arc<Shown>, TreeError> {
         if let Some(shown) = self.known().shown.get(directory) {
             return Ok(Arc::clone(shown));
         }
         let (parent, name) = split(directory);
-        let mut shown = Vec::new();
-        for &layer in self.shown(parent)?.iter() {
-            match self.look(layer, parent, name)? {
-                None => {}
-                Some(found) if found.entry.kind == Kind::Directory => {
-                    shown.push(layer);
-                    if found.marks.opaque {
-                        break;
-                    }
-                }
-                // A whiteout, or a file: what lies below is hidden.
-                Some(_) => break,
+        let above = self.shown(parent)?;
+        let mut shown = Shown { layers: Vec::new(), is_closed: above.is_closed };
+        for &layer in &above.layers {
+            let Some(found) = self.look(layer, parent, name)? else { continue };
+            let is_directory = found.entry.kind == Kind::Directory;
+            if is_directory {
+                shown.layers.push(layer);
+            }
+            // Of a whiteout, or a file, too: what lies below is hidden.
+            if !is_directory || found.marks.opaque {
+                shown.is_closed = true;
+                break;
             }
         }
-        let shown: Arc<[usize]> = shown.into();
+        let shown = Arc::new(shown);
         self.known().shown.insert(directory.to_vec(), Arc::clone(&shown));
         Ok(shown)
     }

@@ -137,7 +137,7 @@ pub fn open(layer: Layer, store: &Arc<dyn BlobStore>, spool: &Path) -> Result<Ar
     let directories = index.iter().filter(|indexed| indexed.entry.kind == Kind::Directory);
     let directories = directories.map(|indexed| indexed.entry.path).collect();
     let stack = Stack::of(vec![Arc::new(index)]).map_err(|source| ArchiveError::Stack { source })?;
-    let tree = LayerTree::new(Arc::new(stack), Arc::new(vec![layer]), Arc::clone(store), spool);
+    let tree = LayerTree::new(Arc::new(stack), || Arc::new(vec![layer]), Arc::clone(store), spool);
     Ok(Archive { tree, directories })
 }
 

@@ -22,11 +22,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oxbox_layers::layer::Layer;
+use oxbox_layers::oci::DiffId;
 
 use super::agent::{self, Forwarded};
 use super::copies::{Copied, Copies};
 use super::files::{FilesError, lay_out};
-use super::{Room, RunError, Volume, stand_on};
+use super::{Below, Room, RunError, Volume, stand_on};
 use crate::context::{FileTree, Scratch};
 use crate::dockerfile::mount::FileOwner;
 use crate::exec::{self, Access, Overlay, Root, SecretFile, SecretVariable, Source};
@@ -235,7 +236,9 @@ impl Preparing<'_, '_> {
             Material::Layers(_) | Material::Nothing => {
                 let none = Vec::new();
                 let layers = if let Material::Layers(layers) = material { layers } else { &none };
-                let active = stand_on(layers, self.room).map_err(|source| RunError::Snapshot { source })?;
+                let chain: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
+                let below = Below { chain: &chain, layers: &|| layers };
+                let active = stand_on(&below, self.room).map_err(|source| RunError::Snapshot { source })?;
                 let source = Source::Tree { root: active.root().clone(), path: path.to_owned(), access };
                 self.done._held.push(Hold::Root(Box::new(active)));
                 Ok(source)

@@ -132,8 +132,9 @@ pub(super) fn every_kind_of_file_comes_out_as_it_was_made(mut case: Case) {
         Kind::Directory,
     ];
     assert_eq!(kinds, expected);
-    let before = case.see(&chain, |root| root.join("etc/g").metadata().unwrap().nlink());
-    assert_eq!(before, 2);
+    let [f, g] = case.see(&chain, |root| ["etc/f", "etc/g"].map(|path| root.join(path).metadata().unwrap()));
+    // Other snapshots may have names of it, too.
+    assert!(f.ino() == g.ino() && f.nlink() >= 2);
 }
 
 pub(super) fn what_a_step_touched_and_did_not_change_is_as_the_layer_has_it(mut case: Case) {

@@ -20,7 +20,8 @@ use oxbox_layers::tar::Entry;
 use oxbox_layers::tree::apply::Lower;
 use oxbox_layers::tree::{Stack, TreeError};
 
-use super::{Overlay, start_again};
+use super::{Made, Overlay, chain_ids, start_again};
+use crate::snapshot::unpack::Unpacked;
 use crate::snapshot::{Active, Known, Layers, OpenLayer, SnapshotError, above, io_error, unpack};
 
 /// What lies below a layer that is unpacked, looked at if that must be. Keeps it from being pruned then.
@@ -92,38 +93,43 @@ impl Overlay {
         open: &mut OpenLayer<'_>,
         known: Option<&Known<'_>>,
     ) -> Result<(), SnapshotError> {
-        let lower = &chain[..chain.len().saturating_sub(1)];
+        let Some((layer, lower)) = chain.split_last() else { return Ok(()) };
         let below = Below::new(self, lower, &|| Ok(()));
         below.active()?;
-        self.unpack_above(chain, &below, open, known)
+        self.unpack_above(Top::of(layer, ChainId::of(lower)), &below, open, known)
     }
 
     fn unpack_above(
         &self,
-        chain: &[DiffId],
+        top: Top,
         below: &Below<'_>,
         open: &mut OpenLayer<'_>,
         known: Option<&Known<'_>>,
     ) -> Result<(), SnapshotError> {
-        let Some((layer, lower)) = chain.split_last() else { return Ok(()) };
-        let Some(name) = ChainId::of(chain) else { return Ok(()) };
-        self.make(&name, &mut |claim| {
-            if let Some(made) = self.make_same(claim, layer)? {
+        let large = known.filter(|known| above::is_worth_it(&known.index, &known.chunks));
+        self.make(&top.name, &mut |claim| {
+            // Of a small one there is no note, and to look for one would cost more than unpacking does.
+            if (known.is_none() || large.is_some())
+                && let Some(made) = self.make_same(claim, &top)?
+            {
                 return Ok(made);
             }
-            if let Some(known) = known.filter(|known| above::is_worth_it(&known.index, &known.chunks)) {
-                match self.make_above(claim, chain, below.active()?, known) {
+            if let Some(known) = large {
+                match self.make_above(claim, &top, below.active()?, known) {
                     Ok(Some(made)) => return Ok(made),
                     Ok(None) => {}
-                    Err(error) => tracing::warn!(%layer, %error, "unpacked whole, after a failure"),
+                    Err(error) => {
+                        tracing::warn!(layer = %top.layer, %error, "unpacked whole, after a failure")
+                    }
                 }
                 start_again(claim)?;
             }
             let fs = claim.path().join("fs");
             let mut tar = open().map_err(io_error("open the layer for", &fs))?;
-            let root = unpack::unpack(&fs, Some(below), &mut tar)?;
+            let Unpacked { root, size } = unpack::unpack(&fs, Some(below), &mut tar)?;
             let noted = known.map(|known| (&*known.index, &*known.chunks));
-            Ok((root, above::note(claim.path(), *layer, ChainId::of(lower), noted)?))
+            let form = above::note(claim.path(), top.layer, top.below, noted)?;
+            Ok(Made { root, form, size })
         })
     }
 
@@ -133,6 +139,7 @@ impl Overlay {
         let work = Work {
             overlay: self,
             chain,
+            names: chain_ids(chain),
             layers,
             next: AtomicUsize::new(first),
             outcomes: Mutex::new(chain[first..].iter().map(|_| None).collect()),
@@ -157,10 +164,26 @@ impl Overlay {
     }
 }
 
+/// A layer on others.
+pub(super) struct Top {
+    pub(super) layer: DiffId,
+    pub(super) below: Option<ChainId>,
+    /// What its snapshot is called.
+    pub(super) name: ChainId,
+}
+
+impl Top {
+    fn of(layer: &DiffId, below: Option<ChainId>) -> Self {
+        let name = below.map_or(ChainId(layer.0), |below| below.then(layer));
+        Self { layer: *layer, below, name }
+    }
+}
+
 /// Layers that threads unpack.
 struct Work<'a> {
     overlay: &'a Overlay,
     chain: &'a [DiffId],
+    names: Vec<ChainId>,
     layers: &'a dyn Layers,
     first: usize,
     next: AtomicUsize,
@@ -196,7 +219,8 @@ impl Work<'_> {
             missing = tar.is_none();
             tar.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
         };
-        let result = self.overlay.unpack_above(&self.chain[..=at], &below, &mut open, known.as_ref());
+        let top = Top { layer, below: at.checked_sub(1).map(|at| self.names[at]), name: self.names[at] };
+        let result = self.overlay.unpack_above(top, &below, &mut open, known.as_ref());
         if missing { Err(SnapshotError::Missing { layer }) } else { result }
     }
 

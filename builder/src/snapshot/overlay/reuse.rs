@@ -5,21 +5,23 @@ use std::fs;
 use oxbox_layers::oci::{ChainId, DiffId};
 use rustix::fs::FlockOperation;
 
+use super::parallel::Top;
 use super::{Made, Overlay, dress, named, remove_list};
 use crate::snapshot::above::{self, Candidate};
 use crate::snapshot::claim::{self, Claim};
-use crate::snapshot::marker::{Form, Marker};
+use crate::snapshot::marker::{Form, Marker, Size};
 use crate::snapshot::{Active, Known, SnapshotError, io_error, unpack};
 
 impl Overlay {
     /// Makes a layer above what was unpacked of it on other layers, with nothing to do.
-    pub(super) fn make_same(&self, claim: &Claim, layer: &DiffId) -> Result<Option<Made>, SnapshotError> {
-        for Candidate { name, place, .. } in above::same(self.candidates(layer, None)?) {
+    pub(super) fn make_same(&self, claim: &Claim, top: &Top) -> Result<Option<Made>, SnapshotError> {
+        for Candidate { name, place, .. } in above::same(self.candidates(&top.layer, None)?) {
             if self.hold(claim, &name)?
                 && let Some(marker) = Marker::read(&place)?
             {
                 dress(&claim.path().join("fs"), Some(&place.join("fs")))?;
-                return Ok(Some((marker.root, Form::Above { base: name })));
+                let Marker { root, size, .. } = marker;
+                return Ok(Some(Made { root, form: Form::Above { base: name }, size }));
             }
         }
         remove_list(claim)?;
@@ -30,12 +32,11 @@ impl Overlay {
     pub(super) fn make_above(
         &self,
         claim: &Claim,
-        chain: &[DiffId],
+        top: &Top,
         below: &Active,
         known: &Known<'_>,
     ) -> Result<Option<Made>, SnapshotError> {
-        let Some((layer, lower)) = chain.split_last() else { return Ok(None) };
-        let candidates = self.candidates(layer, ChainId::of(lower).as_ref())?;
+        let candidates = self.candidates(&top.layer, top.below.as_ref())?;
         for Candidate { name, place, .. } in above::most_likely(candidates, known) {
             let Some(delta) = above::compare(&place, known, &unpack::stack(below.lowers())?)? else {
                 continue;
@@ -43,8 +44,10 @@ impl Overlay {
             if !self.hold(claim, &name)? {
                 continue;
             }
-            let root = above::make(&claim.path().join("fs"), &delta, known)?;
-            return Ok(root.map(|root| (root, Form::Above { base: name })));
+            let made = above::make(&claim.path().join("fs"), &delta, known)?;
+            // Its base is none of the small ones.
+            let (form, size) = (Form::Above { base: name }, Size::Any);
+            return Ok(made.map(|made| Made { root: made.root, form, size }));
         }
         Ok(None)
     }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use oxbox_layers::oci::{ChainId, DiffId, Digest};
 use tempfile::TempDir;
 
-use super::super::marker::{Form, Marker, RootEntry, Trust};
-use super::{Claim, Overlay, SnapshotError, Snapshotter, Swept};
+use super::super::marker::{Form, Marker, RootEntry, Size, Trust};
+use super::units::Folding;
+use super::{Claim, Files, Made, Overlay, SnapshotError, Snapshotter, Swept};
 
 fn snapshots() -> (TempDir, Overlay) {
     let state = tempfile::tempdir().unwrap();
@@ -27,7 +28,7 @@ fn alone(name: &str) -> ChainId {
 fn make(overlay: &Overlay, name: &str, root: RootEntry) -> DiffId {
     let fill = &mut |claim: &Claim| {
         fs::write(claim.path().join("fs").join(name), name).unwrap();
-        Ok((root, Form::Whole))
+        Ok(Made { root, form: Form::Whole, size: Size::Any })
     };
     overlay.make(&alone(name), fill).unwrap();
     layer(name)
@@ -45,7 +46,7 @@ fn a_layer_is_made_once() {
     for _ in 0..2 {
         let fill = &mut |_: &Claim| {
             made.set(made.get() + 1);
-            Ok((RootEntry::Inherited, Form::Whole))
+            Ok(Made { root: RootEntry::Inherited, form: Form::Whole, size: Size::Any })
         };
         overlay.make(&alone("a"), fill).unwrap();
     }
@@ -62,7 +63,7 @@ fn threads_that_want_one_layer_get_it_made_once() {
             scope.spawn(|| {
                 let fill = &mut |_: &Claim| {
                     made.fetch_add(1, Ordering::Relaxed);
-                    Ok((RootEntry::Inherited, Form::Whole))
+                    Ok(Made { root: RootEntry::Inherited, form: Form::Whole, size: Size::Any })
                 };
                 overlay.make(&alone("a"), fill).unwrap();
             });
@@ -197,4 +198,95 @@ fn a_settled_snapshot_outlives_the_boot() {
     overlay.sweep().unwrap();
     let marker = Marker::read(&overlay.place(&alone("old"))).unwrap().unwrap();
     assert_eq!(marker.trust("a later boot"), Trust::Synced);
+}
+
+/// Three small layers on each other, of which two are folded.
+fn folded() -> (TempDir, Overlay, [DiffId; 3]) {
+    let (state, overlay) = snapshots();
+    let overlay = overlay.folding(Folding { comfortable: 1, together: 2 });
+    let chain = ["one", "two", "three"].map(layer);
+    for (below, name) in ["one", "two", "three"].into_iter().enumerate() {
+        let active = overlay.prepare(&chain[..below]).unwrap();
+        fs::write(active.upper().join(name), name).unwrap();
+        overlay.changes(&active).unwrap();
+        overlay.commit(active, &chain[below]).unwrap();
+    }
+    drop(overlay.prepare(&chain).unwrap());
+    (state, overlay, chain)
+}
+
+fn is_fold(overlay: &Overlay, name: &ChainId) -> bool {
+    overlay.list().unwrap().iter().any(|kept| kept.layer == *name && kept.files == Files::Linked)
+}
+
+fn folds(overlay: &Overlay) -> usize {
+    overlay.list().unwrap().iter().filter(|kept| kept.files == Files::Linked).count()
+}
+
+#[test]
+fn many_small_layers_are_mounted_as_few_directories() {
+    let (_state, overlay, chain) = folded();
+    let active = overlay.prepare(&chain).unwrap();
+    assert_eq!(active.lowers().len(), 2);
+    assert_eq!(fs::read(active.lowers()[1].join("two")).unwrap(), b"two");
+    assert_eq!(folds(&overlay), 1);
+}
+
+#[test]
+fn what_a_fold_is_made_of_does_not_go_before_it() {
+    let (_state, overlay, chain) = folded();
+    let three = ChainId::of(&chain).unwrap();
+    let all = overlay.list().unwrap();
+    let fold = all.iter().find(|kept| is_fold(&overlay, &kept.layer)).unwrap().layer;
+    assert_eq!(overlay.prune(&mut |name| *name == fold).unwrap(), 1);
+    assert!(!overlay.place(&three).exists());
+    let in_use = overlay.prepare(&chain[..2]).unwrap();
+    assert_eq!(in_use.lowers().len(), 1);
+    assert_eq!(overlay.prune(&mut |_| false).unwrap(), 0);
+    drop(in_use);
+    assert_eq!(overlay.prune(&mut |_| false).unwrap(), 3);
+}
+
+#[test]
+fn a_fold_that_went_is_made_again_and_a_layer_that_went_is_missed() {
+    let (_state, overlay, chain) = folded();
+    let layers: Vec<ChainId> = (1..=3).map(|count| ChainId::of(&chain[..count]).unwrap()).collect();
+    assert_eq!(overlay.prune(&mut |name| layers.contains(name)).unwrap(), 1);
+    assert_eq!(overlay.prepare(&chain).unwrap().lowers().len(), 2);
+    assert_eq!(folds(&overlay), 1);
+    overlay.prune(&mut |_| false).unwrap();
+    match overlay.prepare(&chain) {
+        Err(SnapshotError::Missing { layer: missing }) => assert_eq!(missing, chain[0]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_layer_that_was_made_anew_above_another_is_mounted_as_it_is_now() {
+    let (_state, overlay, chain) = folded();
+    let two = ChainId::of(&chain[..2]).unwrap();
+    drop(overlay.prepare(&chain[..1]).unwrap());
+    overlay.prune(&mut |name| *name == alone("one")).unwrap();
+    let other = make(&overlay, "other", RootEntry::Own);
+    let above = |_: &Claim| {
+        Ok(Made { root: RootEntry::Own, form: Form::Above { base: ChainId(other.0) }, size: Size::Any })
+    };
+    overlay.make(&two, &mut { above }).unwrap();
+    assert_eq!(overlay.prepare(&chain[..2]).unwrap().lowers().len(), 3);
+    let whole = |_: &Claim| Ok(Made { root: RootEntry::Own, form: Form::Whole, size: Size::Any });
+    overlay.prune(&mut |name| *name == alone("one")).unwrap();
+    overlay.make(&two, &mut { whole }).unwrap();
+    assert_eq!(overlay.prepare(&chain[..2]).unwrap().lowers().len(), 2);
+}
+
+#[test]
+fn layers_that_cannot_be_folded_are_mounted_one_by_one() {
+    let (state, overlay, chain) = folded();
+    let layers: Vec<ChainId> = (1..=3).map(|count| ChainId::of(&chain[..count]).unwrap()).collect();
+    let all = overlay.list().unwrap();
+    let fold = all.iter().find(|kept| is_fold(&overlay, &kept.layer)).unwrap().layer;
+    overlay.prune(&mut |name| layers.contains(name)).unwrap();
+    // What is to be its lock is a directory.
+    fs::create_dir(state.path().join("locks").join(format!("snapshot-{}", fold.0.hex()))).unwrap();
+    assert_eq!(overlay.prepare(&chain).unwrap().lowers().len(), 3);
 }

@@ -121,18 +121,49 @@ fn a_whiteout_that_is_an_attribute_hides_as_a_device_does() {
     assert!(stack.find(b"etc/fstab").unwrap().is_some());
 }
 
+/// Folds trees that are to lie above others.
+fn folded(trees: &[&Path], lower: &[&Path]) -> tempfile::TempDir {
+    let folded = tempfile::tempdir().unwrap();
+    let root = Root::open(folded.path()).unwrap();
+    let whiteouts = Whiteouts::Overlay { namespace: namespace(), lower: None };
+    let options = Options { whiteouts, ..OPTIONS };
+    let mut entries = Entries::new(&root, &options).unwrap();
+    crate::tree::fold(&stack(trees), &stack(lower), &root, &mut entries).unwrap();
+    entries.finish().unwrap();
+    folded
+}
+
 #[test]
-fn a_stack_that_is_made_flat_shows_the_same() {
+fn a_stack_that_is_folded_shows_the_same() {
     let bottom = tree(&[directory("etc"), file("etc/motd", "1"), file("etc/fstab", ""), directory("usr")]);
     let top = snapshot(&[hide("etc/fstab"), directory("usr"), opaque("usr"), file("usr/x", "2")], None);
-    let stack = stack(&[top.path(), bottom.path()]);
-    let flat = tempfile::tempdir().unwrap();
-    let root = Root::open(flat.path()).unwrap();
-    let mut entries = Entries::new(&root, &OPTIONS).unwrap();
-    crate::tree::flatten(&stack, &root, &mut entries).unwrap();
-    entries.finish().unwrap();
+    let flat = folded(&[top.path(), bottom.path()], &[]);
     assert_eq!(paths(flat.path()), ["etc", "etc/motd", "usr", "usr/x"]);
     assert_eq!(std::fs::read(flat.path().join("etc/motd")).unwrap(), b"1");
+}
+
+#[test]
+fn a_fold_has_marks_where_something_lies_below_and_nowhere_else() {
+    let bottom = tree(&[directory("old"), file("old/gone", ""), directory("anew"), file("anew/x", "")]);
+    let first = tree(&[directory("old"), file("old/own", ""), directory("new"), file("new/gone", "")]);
+    let second = snapshot(
+        &[
+            hide("old/gone"),
+            hide("old/own"),
+            hide("new/gone"),
+            hide("never"),
+            hide("anew"),
+            directory("anew"),
+        ],
+        None,
+    );
+    let folded = folded(&[second.path(), first.path()], &[bottom.path()]);
+    assert_eq!(paths(folded.path()), ["anew", "new", "old", "old/gone"]);
+    let below = [folded.path(), bottom.path()];
+    assert_eq!(stack(&below).names(b"anew").unwrap(), [b""; 0]);
+    assert_eq!(stack(&below).names(b"old").unwrap(), [b""; 0]);
+    let Some(mounted) = Mount::new(&below) else { return };
+    assert_eq!(paths(&mounted.merged()), ["anew", "new", "old"]);
 }
 
 #[test]
@@ -363,7 +394,15 @@ proptest! {
         }
         let lower: Vec<_> = snapshots.iter().rev().map(tempfile::TempDir::path).collect();
         let Some(mounted) = Mount::new(&lower) else { return Ok(()) };
-        prop_assert_eq!(shown(&mounted.merged()), shown(trees[3].path()));
+        let expected = shown(trees[3].path());
+        prop_assert_eq!(shown(&mounted.merged()), expected.clone());
+        for lowest in 0..3 {
+            let (above, below) = lower.split_at(3 - lowest);
+            let folded = folded(above, below);
+            let trees: Vec<_> = [folded.path()].into_iter().chain(below.iter().copied()).collect();
+            let Some(mounted) = Mount::new(&trees) else { return Ok(()) };
+            prop_assert_eq!(shown(&mounted.merged()), expected.clone());
+        }
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure
         .and_then(|()| planned.place(&mut mountpoints))
         .and_then(|()| {
             let runtime = process.sandbox.runtime.as_ref().expect("because it was asked for");
-            let program = lookup::program(&root, process, &planned);
+            let args = lookup::arguments(&root, process, &planned)?;
             let surroundings = (&process.sandbox, process.network);
             let (bundle, contents) = Bundle::lay_out(&process.root, &root, planned, surroundings)?;
             // In a user namespace nobody can make rules, and none are needed.
@@ -71,7 +71,7 @@ pub(super) fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure
                 process,
                 runtime,
                 identity: &identity,
-                args: program.args(process),
+                args,
                 mounts: contents.mounts,
                 capabilities: held(process.sandbox.capabilities)?,
                 limits,
@@ -84,7 +84,6 @@ pub(super) fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure
             let duties = Duties { processes: plan.processes, proc: &proc, calls: None };
             let container = Container { runtime, process, bundle: &bundle, socket };
             outer::watch(&duties, |alive| container.main(alive))
-                .map_err(|failure| program.explain(failure, process))
         });
     // Also after a failure: the caller may want to look at what the upper directory holds.
     let removed = mountpoints.remove();

@@ -127,9 +127,15 @@ fn a_group_is_made_in_the_parent_that_is_named() {
         "{folders:?}"
     );
     drop(group);
-    let parent = folders[0].parent().unwrap();
-    fs::remove_dir(parent).unwrap();
-    fs::remove_dir(parent.parent().unwrap()).unwrap();
+    remove_parents(&folders);
+}
+
+/// Removes what was made for groups to be in: in version 1 there is one for each controller.
+fn remove_parents(folders: &[PathBuf]) {
+    for parent in folders.iter().filter_map(|folder| folder.parent()) {
+        fs::remove_dir(parent).unwrap();
+        fs::remove_dir(parent.parent().unwrap()).unwrap();
+    }
 }
 
 fn a_parent_that_is_made_can_be_entered() {
@@ -144,10 +150,7 @@ fn a_parent_that_is_made_can_be_entered() {
     let entered = group.try_entering();
     let folders = folders(&group);
     drop(group);
-    for parent in folders.iter().filter_map(|folder| folder.parent()) {
-        fs::remove_dir(parent).unwrap();
-        fs::remove_dir(parent.parent().unwrap()).unwrap();
-    }
+    remove_parents(&folders);
     // In version 1 a new group of cpuset has no processors, and lets nobody in.
     entered.unwrap();
 }

@@ -108,7 +108,10 @@ pub(super) fn changes(upper: &Path, below: &[PathBuf]) -> Result<Vec<Entry>, Sna
     let root = Root::open(upper)?;
     let changed = overlay::changes(&root, &below, Xattrs::Capability)
         .map_err(|source| SnapshotError::Changes { path: upper.to_owned(), source })?;
-    untold::remove(&root, &changed.untold)?;
+    if !changed.untold.is_empty() {
+        let (alone, below) = (stack(&[upper.to_owned()])?, below.seeing(Xattrs::CapabilityAndUser));
+        untold::remove(&root, &untold::without_attributes(&alone, &below, changed.untold)?)?;
+    }
     Ok(changed.entries)
 }
 

@@ -82,9 +82,10 @@ fn a_signal_is_told_as_one() {
     if ran.stderr.contains("cannot be enforced here") {
         return eprintln!("SKIPPED: control groups cannot be written here");
     }
-    ran.fails(1, &["was killed by signal 9"]);
+    ran.fails(1, &["was killed by signal 9; it ran out of memory (--memory)"]);
     let ran = oxbox.run(build(&["--memory=400m"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(is_empty("groups", &oxbox));
 }
 
 #[test]

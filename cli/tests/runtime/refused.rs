@@ -3,6 +3,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
+use super::support::Oxbox;
+use super::support::terminal::Terminal;
 use super::{build, of};
 
 #[test]
@@ -25,6 +27,16 @@ fn isolation_that_leaves_nothing_to_a_runtime_is_said_before_anything_is_made() 
             &[&format!("a runtime cannot be used with isolation {rung}"), "hint: leave --runtime away"],
         );
         assert!(!ran.stderr.contains("COPY"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn root_in_a_user_namespace_of_all_ids_is_no_user_to_a_runtime() {
+    let oxbox = of("RUN true\n");
+    let ran = oxbox.run(["build", "--runtime", "runc", "--isolation", "rootless", "context"]);
+    // Root whose ids are not the machine's all is one.
+    if ran.code != Some(0) {
+        ran.fails(1, &["where all ids are mapped, for root of the machine", "hint: use --isolation root"]);
     }
 }
 
@@ -71,6 +83,19 @@ fn a_program_that_is_not_there_is_told_as_without_a_runtime() {
     oxbox.run(build(&[])).fails(1, &["cannot run nothing: no such file in the image"]);
     oxbox.dockerfile("FROM localhost/busybox\nUSER nobody-known\nRUN true\n");
     oxbox.run(build(&[])).fails(1, &["user \"nobody-known\" is not in the image's /etc/passwd"]);
+}
+
+#[test]
+fn a_shell_that_is_not_there_is_told_as_without_a_runtime() {
+    let oxbox = Oxbox::new();
+    fs::create_dir_all(oxbox.path("context")).unwrap();
+    fs::copy("/bin/busybox", oxbox.path("context/busybox")).unwrap();
+    oxbox.dockerfile("FROM scratch\nCOPY busybox /busybox\nRUN [\"/busybox\", \"false\"]\n");
+    let command = oxbox.command(["build", "--runtime", "runc", "--on-error=shell", "context"]);
+    let left = Terminal::start(&command, 100, 40).end();
+    let text = left.lines.join("\n");
+    assert_eq!(left.code, Some(1), "{text}");
+    assert!(text.contains("no shell: cannot run /bin/sh"), "{text}");
 }
 
 #[test]

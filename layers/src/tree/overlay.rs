@@ -124,6 +124,6 @@ fn hide_others(
     Ok(())
 }
 
-fn is_beneath(path: &[u8], directory: &[u8]) -> bool {
+pub(super) fn is_beneath(path: &[u8], directory: &[u8]) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
 }

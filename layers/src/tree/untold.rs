@@ -15,9 +15,10 @@ use rustix::fs::{AtFlags, FileType, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::error::TreeError;
+use super::overlay::is_beneath;
 use super::root::{Root, split};
 use super::scan::{self, compare};
-use super::stack::join;
+use super::stack::{Stack, join};
 use crate::tar::Entry;
 use crate::tar::whiteout::{self, Name};
 
@@ -47,6 +48,34 @@ fn place(entry: &Entry) -> Vec<u8> {
         Ok(Name::Hides(hidden)) => join(entry.parent(), hidden),
         _ => entry.path.clone(),
     }
+}
+
+/// Returns those without any that has other attributes of users than what is below it, and without what they are in:
+/// no layer tells of them, but a later program on the same tree sees what an earlier one set.
+///
+/// Both trees must see those attributes; `upper` is the upper directory alone.
+pub fn without_attributes(
+    upper: &Stack,
+    below: &Stack,
+    untold: Vec<Untold>,
+) -> Result<Vec<Untold>, TreeError> {
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    let mut left = Vec::with_capacity(untold.len());
+    // What is in a directory comes before it.
+    for one in untold.into_iter().rev() {
+        let has_kept = kept.iter().any(|path| is_beneath(path, &one.path));
+        // Of a mark for a name that is gone there is nothing.
+        let differs = || -> Result<bool, TreeError> {
+            let Some(entry) = upper.find(&one.path)? else { return Ok(false) };
+            Ok(below.find(&one.path)?.is_some_and(|below| below.xattrs != entry.xattrs))
+        };
+        match has_kept || differs()? {
+            true => kept.push(one.path),
+            false => left.push(one),
+        }
+    }
+    left.reverse();
+    Ok(left)
 }
 
 /// Removes them from an upper directory, so that what is below shows. Directories that stay keep their times.

@@ -27,6 +27,7 @@ use tempfile::TempDir;
 
 use super::obstacle::Step;
 use super::{Mapping, Obstacle, Rung};
+use crate::context::Scratch;
 use crate::exec::{Errno, sys};
 
 /// How far a child came: a step that was refused, and the kernel's word.
@@ -137,12 +138,22 @@ fn change_root() -> Result<(), Obstacle> {
 }
 
 /// The directories of a small overlay.
-struct Layers(TempDir);
+struct Layers(Folder);
+
+/// Where they are; removed when dropped.
+enum Folder {
+    /// In the state, where a build finds what a killed one left.
+    Scratch(Scratch),
+    /// Elsewhere, where there is no state yet.
+    Aside(TempDir),
+}
 
 impl Layers {
     fn make(state: &Path) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("trial-").tempdir_in(state);
-        let folder = folder.or_else(|_| tempfile::Builder::new().prefix("oxbox-trial-").tempdir())?;
+        let folder = match state.is_dir().then(|| Scratch::beside_others(state)) {
+            Some(Ok(scratch)) => Folder::Scratch(scratch),
+            _ => Folder::Aside(tempfile::Builder::new().prefix("oxbox-trial-").tempdir()?),
+        };
         for name in ["lower", "upper", "work"] {
             fs::create_dir(folder.path().join(name))?;
         }
@@ -153,10 +164,19 @@ impl Layers {
     fn try_with(
         self,
         rung: Rung,
-        mut child: impl FnMut(&TempDir) -> Result<(), Stuck>,
+        mut child: impl FnMut(&Folder) -> Result<(), Stuck>,
     ) -> Result<(), Obstacle> {
         let refused = |(step, errno)| Obstacle::refused(rung, step, Errno::from(errno));
         in_child(&mut || child(&self.0)).map_err(refused)
+    }
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Scratch(scratch) => scratch.path(),
+            Self::Aside(folder) => folder.path(),
+        }
     }
 }
 

@@ -71,9 +71,12 @@ impl Container<'_> {
         if ended.exit_status() != Some(0) {
             return Err(self.failed(&format!("did not start it ({})", describe(ended))));
         }
-        let exit = self.attend(self.program()?, &children);
-        self.delete(&children)?;
-        exit
+        let exit = self.attend(self.program()?, &children)?;
+        // Else what its control group counted would go with it, and nobody could say which limit it came up against.
+        if exit == Exit::Code(0) || !self.process.sandbox.resources.are_limited() {
+            self.delete(&children)?;
+        }
+        Ok(exit)
     }
 
     /// Starts the runtime with a command; returns once it was executed.

@@ -60,7 +60,7 @@ pub(super) fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure
         .and_then(|()| planned.place(&mut mountpoints))
         .and_then(|()| {
             let runtime = process.sandbox.runtime.as_ref().expect("because it was asked for");
-            let program = lookup::program(&root, process, &planned);
+            let args = lookup::arguments(&root, process, &planned)?;
             let surroundings = (&process.sandbox, process.network);
             let (bundle, contents) = Bundle::lay_out(&process.root, &root, planned, surroundings)?;
             // In a user namespace nobody can make rules, and none are needed.
@@ -69,7 +69,7 @@ pub(super) fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure
                 process,
                 runtime,
                 identity: &identity,
-                args: program.args(process),
+                args,
                 mounts: contents.mounts,
                 capabilities: held(process.sandbox.capabilities)?,
                 limits,
@@ -80,7 +80,6 @@ pub(super) fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure
             };
             bundle.write(&config.document()?)?;
             outer::watch(|alive| Container { runtime, process, bundle: &bundle, socket }.main(alive))
-                .map_err(|failure| program.explain(failure, process))
         });
     // Also after a failure: the caller may want to look at what the upper directory holds.
     let removed = mountpoints.remove();

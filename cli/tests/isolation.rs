@@ -157,3 +157,97 @@ fn every_rung_that_root_may_force_builds_the_same() {
         assert_eq!(image(rung), expected, "{rung}");
     }
 }
+
+/// Steps that make, replace, hide and link what lies many layers below.
+fn many_steps() -> String {
+    let mut text = "FROM localhost/busybox\n".to_owned();
+    for number in 0..50 {
+        let (a, b) = (number * 7 % 5, number * 11 % 4);
+        let step = match number % 8 {
+            0 => format!("COPY --chown=7:8 motd /d{a}/copied{number}"),
+            1 => {
+                format!("RUN busybox rm -rf /d{a}; busybox mkdir -p /d{a}/e{b}; echo {number} > /d{a}/e{b}/f")
+            }
+            2 => format!("RUN busybox rm -rf /d{a}/e{b}; echo {number} > /x{b}"),
+            3 => {
+                format!("RUN busybox mkdir -p /d{a}; busybox chmod 7{b}5 /d{a}; busybox chown {a}:{b} /d{a}")
+            }
+            4 => format!(
+                "RUN busybox rm -rf /d{b}; busybox ln -s /d{a} /d{b}; busybox rm /d{b}; busybox mkdir /d{b}"
+            ),
+            5 => format!("RUN busybox mkdir -p /d{a}; echo {b} > /d{a}/h; busybox ln -f /d{a}/h /d{a}/h2"),
+            6 => format!("RUN busybox mkdir -p /d{a}; busybox mv /d{a} /m{number}; busybox mkdir /d{a}"),
+            _ => format!(
+                "RUN busybox find / -xdev -name '?[0-9]*' | busybox sort > /list{b}; echo > /d{a}t; busybox rm /d{a}t"
+            ),
+        };
+        text.push_str(&step);
+        text.push('\n');
+    }
+    text
+}
+
+/// How many snapshots are links to the files of others.
+fn folds(oxbox: &Oxbox) -> usize {
+    let mut waiting = vec![oxbox.root().join("snapshots")];
+    let mut folds = 0;
+    while let Some(folder) = waiting.pop() {
+        if let Ok(marker) = std::fs::read_to_string(folder.join("unpacked")) {
+            folds += usize::from(marker.contains("\nfolded "));
+            continue;
+        }
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        waiting.extend(entries.filter(|path| path.is_dir()));
+    }
+    folds
+}
+
+#[test]
+fn fifty_steps_make_the_same_image_on_every_rung() {
+    if !is_root() {
+        return;
+    }
+    let image = |rung: &str| {
+        let oxbox = Oxbox::new();
+        oxbox.busybox();
+        oxbox.dockerfile(&many_steps());
+        let image = oxbox.ok(["build", "--isolation", rung, "context"]);
+        // All that was unpacked goes: layers are unpacked over others that are folded, and folded all at once.
+        if rung != "chroot" {
+            assert!(folds(&oxbox) > 2, "{rung}");
+            std::fs::remove_dir_all(oxbox.root().join("snapshots")).unwrap();
+        }
+        let last = "RUN busybox find /bin /d[0-9]* /m* /x* /list* -exec busybox stat -c '%n %f %u %g %Y' {} + | busybox sort > /last\n";
+        let again = oxbox.dockerfile(&(many_steps() + last)).ok(["build", "--isolation", rung, "context"]);
+        (image, again)
+    };
+    let expected = image("root");
+    for rung in ["rootless", "single-id", "chroot"] {
+        assert_eq!(image(rung), expected, "{rung}");
+    }
+}
+
+#[test]
+fn a_run_that_failed_in_a_changed_root_leaves_it_to_the_next() {
+    if !is_root() {
+        return;
+    }
+    let roots = |oxbox: &Oxbox| {
+        let roots = std::fs::read_dir(oxbox.root().join("roots")).unwrap();
+        roots.map(|root| root.unwrap().file_name()).collect::<Vec<_>>()
+    };
+    let build = ["build", "--isolation", "chroot", "context"];
+    let good = "FROM localhost/busybox\nRUN echo 1 > /one\nRUN busybox ls / > /two\n";
+    let (oxbox, fresh) = (Oxbox::new(), Oxbox::new());
+    oxbox.busybox();
+    oxbox.dockerfile(
+        "FROM localhost/busybox\nRUN echo 1 > /one\nRUN busybox mkdir -p /half; echo > /two; false\n",
+    );
+    assert_ne!(oxbox.run(build).code, Some(0));
+    let before = roots(&oxbox);
+    assert_eq!(before.len(), 1);
+    let image = oxbox.dockerfile(good).ok(build);
+    assert_eq!(roots(&oxbox), before);
+    fresh.busybox();
+    assert_eq!(fresh.dockerfile(good).ok(build), image);
+}

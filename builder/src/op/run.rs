@@ -275,7 +275,12 @@ pub fn make(
     // First of all: who must wait for a cache shall not have unpacked anything.
     let prepared = mounts::prepare(run, room)?;
     let active = stand_on(below, room).map_err(snapshot)?;
-    execute(run, &active, prepared, room)?;
+    if let Err(error) = execute(run, &active, prepared, room) {
+        if matches!(error, RunError::Failed { exit: Exit::Code(_), .. }) {
+            active.give_up();
+        }
+        return Err(error);
+    }
     write_changes(&active, room, &mut writer)?;
     let written = writer.finish_noted().map_err(|source| RunError::Layer { source })?;
     room.snapshots.commit(active, &written.layer.diff_id).map_err(snapshot)?;

@@ -12,9 +12,14 @@
 //! changes is found by one `stat` for each file. Nothing is copied. A root with fewer layers than are wanted gets
 //! the others on top; if none is free that has some of them, a new one is made of the layers' tars.
 //!
-//! Who writes to a root takes `stands` away first, and puts it back last. So a root that somebody was killed over,
-//! or that was left by a step that failed, is never trusted again: it has no `stands`. Neither is one of another
-//! boot, which was never synced.
+//! Who writes to a root takes `stands` away first, and puts it back last. So a root that somebody was killed over
+//! is never trusted again: it has no `stands`. Neither is one of another boot, which was never synced. What a step
+//! added that failed is taken away, and the root is what it was; if it changed what was there, the root goes.
+//!
+//! Nothing is cloned, where a filesystem could (`FICLONE`), to have what was before a step: of 20 000 files that
+//! takes 0.2 s of CPU on XFS and Btrfs, the listing of new inodes and the removal of the clone 0.1 to 0.2 more, and
+//! as long as to make the root of its tars, 0.6 s of CPU and half a second. Each RUN would have to pay it beforehand,
+//! which otherwise costs a `stat` for each file, 0.03 s.
 
 use std::cmp::Reverse;
 use std::fs::{self, DirBuilder, Permissions};
@@ -54,6 +59,36 @@ pub(super) struct Before {
     listing: Listing,
     since: Moment,
     after: Mutex<Option<Looked>>,
+    boot: String,
+}
+
+impl Active {
+    /// Throws away what a command wrote that failed. A root that is written to in place stays for the next step if
+    /// nothing was done but to add to it.
+    ///
+    /// Where it cannot be told, or taken back, the root goes; then it is made of the layers' tars once more.
+    pub fn give_up(self) {
+        let Self { claim, before, .. } = self;
+        let Some(before) = before.filter(|before| !before.chain.is_empty()) else { return };
+        let root = fs_of(&claim);
+        match before.take_back(&claim) {
+            Ok(true) => claim.leave(),
+            Ok(false) => tracing::debug!(root = %root.display(), "a failed step changed what was there"),
+            Err(error) => {
+                tracing::debug!(root = %root.display(), %error, "a failed step cannot be taken back")
+            }
+        }
+    }
+}
+
+impl Before {
+    fn take_back(self, claim: &Claim) -> Result<bool, SnapshotError> {
+        let root = Root::open(&fs_of(claim))?;
+        let Some(listing) = self.listing.restore(&root, self.since)? else { return Ok(false) };
+        write_listing(claim, &listing)?;
+        Stands { boot: self.boot, chain: self.chain }.write(claim.path())?;
+        Ok(true)
+    }
 }
 
 impl Plain {
@@ -132,8 +167,7 @@ impl Plain {
             Some(after) => after.finish(&root)?,
             None => look(&root, &before.listing, before.since)?.1.finish(&root)?,
         };
-        let path = claim.path().join("listing");
-        fs::write(&path, listing.to_bytes()).map_err(io_error("write", &path))?;
+        write_listing(&claim, &listing)?;
         let chain = before.chain.into_iter().chain([*layer]).collect();
         Stands { boot: self.boot.clone(), chain }.write(claim.path())?;
         claim.leave();
@@ -195,6 +229,7 @@ impl Snapshotter for Plain {
             // Whatever is written from now on is the step's.
             since: Moment::now(),
             after: Mutex::new(None),
+            boot: self.boot.clone(),
         };
         Ok(Active {
             root: exec::Root::Directory(upper.clone()),
@@ -314,6 +349,11 @@ fn look(root: &Root, listing: &Listing, since: Moment) -> Result<(Vec<Entry>, Lo
 
 fn fs_of(claim: &Claim) -> PathBuf {
     claim.path().join("fs")
+}
+
+fn write_listing(claim: &Claim, listing: &Listing) -> Result<(), SnapshotError> {
+    let path = claim.path().join("listing");
+    fs::write(&path, listing.to_bytes()).map_err(io_error("write", &path))
 }
 
 /// Reads the listing of a root; `None` if it is damaged.

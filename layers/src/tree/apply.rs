@@ -9,7 +9,7 @@
 //!
 //! Each path is resolved beneath the root at the moment of its use (`root.rs`), so links that the
 //! layer itself plants lead nowhere else. Directories get their times at the end, when nothing is
-//! made in them any more. Nothing is synced: a tree can be unpacked again.
+//! made in them any more: those of their entries, or, without one, what they had. Nothing is synced: a tree can be unpacked again.
 //!
 //! image-spec v1.1.1, layer.md#applying-changesets
 
@@ -263,6 +263,9 @@ pub(super) struct Layer<'a> {
     pub(super) written: Option<Written>,
     /// What directories get at the end.
     pub(super) deferred: HashMap<Vec<u8>, Deferred>,
+    /// Of directories that lower layers put there, the paths and the times that they have unless the layer has an
+    /// entry for them.
+    pub(super) kept: HashMap<FileId, (Vec<u8>, i64)>,
     pub(super) applied: Applied,
     /// `None` unless somebody asks.
     pub(super) contents: Option<Contents>,
@@ -289,6 +292,7 @@ impl<'a> Layer<'a> {
             directories: Directories::default(),
             written: hides.then(Written::new),
             deferred: HashMap::new(),
+            kept: HashMap::new(),
             applied: Applied::default(),
             contents: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
@@ -306,6 +310,7 @@ impl<'a> Layer<'a> {
         match name {
             Name::Plain(name) => {
                 let directory = self.make_directory(parent)?;
+                self.keep_time(&directory, parent);
                 self.place(&directory, name, entry, content)?;
                 self.note_written(&directory, name);
                 Ok(())
@@ -333,6 +338,14 @@ impl<'a> Layer<'a> {
         }
     }
 
+    /// Notes that something is done in a directory.
+    pub(super) fn keep_time(&mut self, directory: &Directory, path: &[u8]) {
+        // In a tree of its own it has the time of the directory below, see `parents.rs`.
+        if self.written.is_some() && !self.kept.contains_key(&directory.id) {
+            self.kept.insert(directory.id, (path.to_vec(), directory.mtime));
+        }
+    }
+
     pub(super) fn is_written(&self, directory: FileId, name: &[u8]) -> bool {
         let written = self.written.as_ref().and_then(|written| written.get(&directory));
         written.is_some_and(|names| names.contains(name))
@@ -354,6 +367,9 @@ impl<'a> Layer<'a> {
 
     /// Gives directories their times, the innermost first: a mode may close the way to it.
     fn finish(mut self) -> Result<Applied, ApplyError> {
+        for (id, (path, mtime)) in std::mem::take(&mut self.kept) {
+            self.finish_kept(id, &path, mtime)?;
+        }
         let mut deferred: Vec<_> = self.deferred.drain().collect();
         deferred.sort_unstable_by(|left, right| right.0.cmp(&left.0));
         for (path, deferred) in deferred {

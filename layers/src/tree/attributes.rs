@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::apply::{ApplyError, Deferred, Layer, Ownership, Skipped};
 use super::error::TreeError;
-use super::root::{Directory, Root, split, through_proc};
+use super::root::{Directory, FileId, Root, split, through_proc};
 use super::{recorded, xattr};
 use crate::tar::{Entry, Kind};
 
@@ -221,6 +221,22 @@ impl Layer<'_> {
         let name = if name.is_empty() { b"." } else { name };
         match rustix::fs::utimensat(&directory.fd, name, &times(deferred.mtime), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.error("set the times of", path, error)),
+        }
+    }
+
+    /// Gives a directory the time that it had before the layer.
+    pub(super) fn finish_kept(&mut self, id: FileId, path: &[u8], mtime: i64) -> Result<(), ApplyError> {
+        let set = |fd: &OwnedFd| {
+            let stat = rustix::fs::fstat(fd)?;
+            match (stat.st_dev, stat.st_ino) == id {
+                true => rustix::fs::utimensat(fd, ".", &times(mtime), AtFlags::empty()),
+                // Something else stands there now.
+                false => Ok(()),
+            }
+        };
+        match self.root.resolve(path, OFlags::PATH | OFlags::DIRECTORY).and_then(|fd| set(&fd)) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
             Err(error) => Err(self.error("set the times of", path, error)),
         }
     }

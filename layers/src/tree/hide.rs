@@ -39,6 +39,7 @@ impl Layer<'_> {
             Whiteouts::Apply => {
                 let Some(directory) = self.existing(parent)? else { return Ok(()) };
                 if self.written.is_some() {
+                    self.keep_time(&directory, parent);
                     self.sweep(&directory, name, &path, Spare::Written)?;
                 }
                 Ok(())
@@ -58,6 +59,7 @@ impl Layer<'_> {
                 if self.written.is_none() {
                     return Ok(());
                 }
+                self.keep_time(&directory, path);
                 let fd = self
                     .root
                     .resolve(path, OFlags::RDONLY | OFlags::DIRECTORY)

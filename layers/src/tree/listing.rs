@@ -16,6 +16,7 @@
 //! does not.
 
 mod pack;
+mod restore;
 mod walk;
 
 use std::cell::RefCell;

@@ -107,8 +107,10 @@ impl Layer<'_> {
             Some(entry) if entry.kind == Kind::Directory => entry,
             _ => self.process.own(Entry::new(path, Kind::Directory, 0o755)),
         };
+        let above = parent;
         let parent =
             self.directories.get(self.root, parent).map_err(|error| self.error("open", path, error))?;
+        self.keep_time(&parent, above);
         self.place_directory(&parent, name, &directory)?;
         self.note_written(&parent, name);
         Ok(())

@@ -155,6 +155,8 @@ pub(super) struct Directory {
     pub(super) id: FileId,
     /// New entries take the directory's group, not the process's.
     pub(super) gives_group: bool,
+    /// When it was written into last before it was opened.
+    pub(super) mtime: i64,
 }
 
 /// The directories used last, so that siblings are made without resolving their path again.
@@ -175,7 +177,8 @@ impl Directories {
         let fd = root.resolve(path, OFlags::PATH | OFlags::DIRECTORY)?;
         let stat = rustix::fs::fstat(&fd)?;
         let gives_group = stat.st_mode & 0o2000 != 0;
-        let directory = Arc::new(Directory { fd, id: (stat.st_dev, stat.st_ino), gives_group });
+        let directory =
+            Arc::new(Directory { fd, id: (stat.st_dev, stat.st_ino), gives_group, mtime: stat.st_mtime });
         self.recent.truncate(RECENT_DIRECTORIES - 1);
         self.recent.push_front((path.to_vec(), Arc::clone(&directory)));
         Ok(directory)

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 
 use super::{Surroundings, Volume};
@@ -150,12 +151,13 @@ enum Delegation {
 }
 
 impl Delegation {
-    /// Looks for the user's own systemd, where this process is somebody's and not the machine's root.
+    /// Looks for the user's own systemd, where this process is somebody's, not the machine's root, and not in one of its
+    /// groups already.
     fn find() -> Self {
         let socket = |folder: OsString| Path::new(&folder).join("systemd/private").exists();
-        match rung::standing().rung.is_in_user_namespace()
-            && env::var_os("XDG_RUNTIME_DIR").is_some_and(socket)
-        {
+        let group = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let is_asked_for = rung::standing().rung.is_in_user_namespace() && !group.contains("/user@");
+        match is_asked_for && env::var_os("XDG_RUNTIME_DIR").is_some_and(socket) {
             true => Self::OfSystemd,
             false => Self::Unknown,
         }

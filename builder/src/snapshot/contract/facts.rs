@@ -47,7 +47,8 @@ pub(super) fn what_a_layer_does_not_mention_is_as_it_is_below(mut case: Case) {
     case.see(&chain, |root| {
         assert_eq!(paths(root), ["alias", "opt", "opt/deep", "opt/deep/file", "opt/deep/other", "opt/in"]);
         let opt = root.join("opt").metadata().unwrap();
-        assert_eq!((opt.mode() & 0o7777, opt.uid()), (0o700, 33));
+        assert_eq!((opt.mode() & 0o7777, opt.uid(), opt.mtime()), (0o700, 33, 7));
+        assert_eq!(root.join("opt/deep").metadata().unwrap().mtime(), 0);
         assert!(root.join("alias").is_symlink());
     });
 }

@@ -184,3 +184,30 @@ fn roots_are_listed_by_what_stands_in_them() {
     assert!(plain.list().unwrap().is_empty());
     drop(active);
 }
+
+#[test]
+fn a_step_that_failed_and_only_added_leaves_its_root_to_the_next() {
+    let (state, plain) = plain();
+    let chain = leave(&plain, &[], "base", 3);
+    let first = roots(&state);
+    let active = plain.prepare(&chain).unwrap();
+    fs::write(active.upper().join("half"), "").unwrap();
+    active.give_up();
+    assert_eq!(roots(&state), first);
+    let mut again = plain.prepare(&chain).unwrap();
+    assert!(!again.upper().join("half").exists());
+    let_it_settle(&mut again);
+    assert!(plain.changes(&again).unwrap().is_empty());
+    assert_eq!(looked_at(&again), 0);
+}
+
+#[test]
+fn a_step_that_failed_and_changed_what_was_there_costs_its_root() {
+    let (state, plain) = plain();
+    let chain = leave(&plain, &[], "base", 3);
+    let active = plain.prepare(&chain).unwrap();
+    fs::write(active.upper().join("base1"), "other").unwrap();
+    active.give_up();
+    assert!(roots(&state).is_empty());
+    assert!(matches!(plain.prepare(&chain), Err(SnapshotError::Missing { .. })));
+}

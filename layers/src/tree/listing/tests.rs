@@ -201,3 +201,75 @@ fn the_root_gets_back_what_it_had() {
     use std::os::unix::fs::MetadataExt as _;
     assert_eq!((before.mode(), before.mtime()), (after.mode(), after.mtime()));
 }
+
+impl Case {
+    fn restored(&self, since: Moment) -> Option<Listing> {
+        self.listing.restore(&Root::open(self.tree.path()).unwrap(), since).unwrap()
+    }
+
+    fn at(&self, path: &str) -> std::path::PathBuf {
+        self.tree.path().join(path)
+    }
+}
+
+/// What a listing says that stays when it is made anew.
+fn said(listing: &Listing) -> Vec<(Entry, u64, u64, Option<[u8; 32]>)> {
+    let said = |record: &Arc<super::Record>| {
+        (record.entry.clone(), record.nanoseconds, record.inode, record.content)
+    };
+    listing.records.iter().map(said).collect()
+}
+
+#[test]
+fn what_was_only_added_is_taken_back() {
+    let case = case();
+    fs::create_dir_all(case.at("etc/new/deep")).unwrap();
+    fs::write(case.at("etc/new/deep/file"), "").unwrap();
+    fs::write(case.at("top"), "").unwrap();
+    symlink("/", case.at("usr/lib/link")).unwrap();
+    let _sockets = ["usr/socket", "etc/new/socket"]
+        .map(|path| std::os::unix::net::UnixListener::bind(case.at(path)).unwrap());
+    fs::write(case.at("usr/gone"), "").unwrap();
+    fs::remove_file(case.at("usr/gone")).unwrap();
+    let again = case.restored(later()).unwrap();
+    assert_eq!(said(&again), said(&case.listing));
+    let names = |path: &str| fs::read_dir(case.at(path)).unwrap().count();
+    assert_eq!([names(""), names("etc"), names("usr"), names("usr/lib")], [3, 2, 1, 2]);
+    assert_eq!(again.root, case.listing.root);
+    assert!(again.changes(&Root::open(case.tree.path()).unwrap(), later()).unwrap().0.is_empty());
+}
+
+#[test]
+fn files_that_were_made_the_moment_before_are_looked_into() {
+    let case = case();
+    fs::write(case.at("new"), "").unwrap();
+    // Of none of the files can be told by its times that it did not change.
+    assert!(case.restored(Moment(0)).is_some());
+    fs::write(case.at("z"), "LAST").unwrap();
+    assert!(case.restored(Moment(0)).is_none());
+}
+
+#[test]
+fn a_tree_of_which_something_changed_is_not_taken_back() {
+    let changes: [&dyn Fn(&Case); 8] = [
+        &|case| fs::write(case.at("etc/motd"), "other").unwrap(),
+        &|case| fs::remove_file(case.at("z")).unwrap(),
+        &|case| fs::rename(case.at("usr"), case.at("moved")).unwrap(),
+        &|case| fs::set_permissions(case.at("etc"), Permissions::from_mode(0o700)).unwrap(),
+        &|case| fs::set_permissions(case.at("z"), Permissions::from_mode(0o600)).unwrap(),
+        &|case| fs::hard_link(case.at("z"), case.at("link")).unwrap(),
+        &|case| {
+            fs::remove_dir_all(case.at("etc")).unwrap();
+            fs::write(case.at("etc"), "").unwrap();
+        },
+        &|case| {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(case.at("etc"), "user.mark", b"1", flags).unwrap();
+        },
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let case = case();
+        change(&case);
+        assert!(case.restored(later()).is_none(), "change {number}");
+    }
+}

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::apply::{Applied, ApplyError, Devices, Options, Ownership, Whiteouts, apply};
 use super::{Root, Xattrs, scan};
-use crate::tar::{Entry, Kind, Reader, Writer};
+use crate::tar::{Entry, Kind, Reader, Writer, whiteout};
 
 /// An entry and its content.
 type Member = (Entry, Vec<u8>);
@@ -188,6 +188,19 @@ fn unmentioned_parents_are_made() {
     let tree = tree(&[file("opt/tool/bin/x", "")]);
     assert_eq!(paths(tree.path()), ["opt", "opt/tool", "opt/tool/bin", "opt/tool/bin/x"]);
     assert_eq!(tree.path().join("opt/tool").metadata().unwrap().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn a_directory_of_lower_layers_that_is_not_mentioned_keeps_its_time() {
+    let dated = |path: &str, mtime| (Entry { mtime, ..directory(path).0 }, Vec::new());
+    let (d, e, f) = (dated("d", 77), dated("e", 78), dated("f", 79));
+    let tree = tree(&[d, file("d/x", ""), symlink("l", "d"), e, file("e/y", ""), f, file("f/z", "")]);
+    let hiding = (whiteout::hiding(b"e/y"), Vec::new());
+    let mentioned = dated("f", 80);
+    apply_to(tree.path(), &[file("l/new", ""), hiding, file("e/sub/new", ""), file("f/new", ""), mentioned])
+        .unwrap();
+    let times = ["d", "e", "e/sub", "f"].map(|path| tree.path().join(path).metadata().unwrap().mtime());
+    assert_eq!(times, [77, 78, 0, 80]);
 }
 
 #[test]

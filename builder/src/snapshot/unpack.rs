@@ -99,7 +99,8 @@ pub(super) fn drain(rest: impl Read) -> io::Result<()> {
     io::copy(&mut rest.take(MAX_LAYER_BYTES), &mut io::sink()).map(|_| ())
 }
 
-/// Returns what an upper directory changes over the layers below it, and takes away what else is in it.
+/// Returns what an upper directory changes over the layers below it. Directories that were touched and not changed
+/// get back their times.
 ///
 /// Of extended attributes only file capabilities are written down, as containerd and BuildKit do.
 pub(super) fn changes(upper: &Path, below: &[PathBuf]) -> Result<Vec<Entry>, SnapshotError> {
@@ -108,7 +109,7 @@ pub(super) fn changes(upper: &Path, below: &[PathBuf]) -> Result<Vec<Entry>, Sna
     let root = Root::open(upper)?;
     let changed = overlay::changes(&root, &below, Xattrs::Capability)
         .map_err(|source| SnapshotError::Changes { path: upper.to_owned(), source })?;
-    untold::remove(&root, &changed.untold)?;
+    untold::restore_times(&root, &changed.untold)?;
     Ok(changed.entries)
 }
 

@@ -117,9 +117,9 @@ fn a_build_interrupted_at_any_moment_in_a_changed_root_leaves_nothing() {
 }
 
 /// A RUN that ends by its own hand when it is told to, after it wrote that down in a cache.
-const LISTENING: &str = "RUN --mount=type=cache,target=/c,id=told trap 'echo told > /c/told; exit 3' TERM; \
-    (trap 'echo too > /c/too; exit' TERM; while :; do sleep 0.01; done) & \
-    echo ready > /c/ready; while :; do sleep 0.01; done\n";
+const LISTENING: &str = "RUN --mount=type=cache,target=/c,id=told trap 'echo told > /c/told; wait; exit 3' TERM; \
+    (trap 'echo too > /c/too; exit' TERM; echo ready > /c/ready; while :; do sleep 0.01; done) & \
+    while :; do sleep 0.01; done\n";
 
 /// One that hears nothing, and has others beside it that do not either.
 const DEAF: &str = "RUN trap '' TERM INT HUP; (setsid sh -c \"trap '' TERM; while :; do sleep 1; done\" &); \

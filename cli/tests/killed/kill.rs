@@ -8,7 +8,7 @@ use rustix::process::{Signal, kill_process};
 use crate::moment::{Moments, rounds};
 use crate::support::below::{adopt_orphans, assert_unmounted, groups_of, until_gone};
 use crate::support::ladder::{First, Place, Rung, SECRET};
-use crate::workload::{Building, Listing, build, holding, listing, place};
+use crate::workload::{Building, Listing, Program, build, holding, listing, place};
 
 /// What there is to compare with: a build that nobody disturbed, elsewhere on the same rung.
 struct Undisturbed {
@@ -129,4 +129,29 @@ fn a_build_killed_at_any_moment_with_a_single_id_leaves_nothing() {
 #[test]
 fn a_build_killed_at_any_moment_in_a_changed_root_leaves_nothing() {
     killed_at_random(Rung::Chroot, 12);
+}
+
+#[test]
+fn a_killed_builds_control_group_goes_with_the_next_build() {
+    adopt_orphans();
+    let place = Place::of_lines(Rung::Root, "RUN trap '' TERM; echo rea''dy; while :; do sleep 1; done\n");
+    let limited = ["build", "--progress", "plain", "--pids-limit=50", "--memory=200m", "context"];
+    let mut program = Program::of(&place, &limited);
+    program.until(|said| said.contains(" ready") || said.contains("cannot be enforced"));
+    let builder = program.building.builder;
+    if program.building.said().contains("cannot be enforced") {
+        kill_process(builder, Signal::KILL).unwrap();
+        program.building.child.wait().unwrap();
+        return eprintln!("SKIPPED: no control groups can be made here");
+    }
+    let groups = groups_of(&[builder.as_raw_nonzero().get()]);
+    assert!(!groups.is_empty());
+    kill_process(builder, Signal::KILL).unwrap();
+    program.building.child.wait().unwrap();
+    until_gone("killed with a control group", |_| false);
+    let left = groups_of(&[builder.as_raw_nonzero().get()]);
+    assert_eq!(left, groups, "nobody was there to remove them");
+    place.oxbox.dockerfile("FROM localhost/busybox\nRUN true\n");
+    place.ok(&["build", "context"]);
+    assert_eq!(groups_of(&[builder.as_raw_nonzero().get()]), Vec::<String>::new());
 }

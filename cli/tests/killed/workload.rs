@@ -146,7 +146,12 @@ pub(crate) struct Program {
 impl Program {
     #[track_caller]
     pub(crate) fn start(place: &Place) -> Self {
-        Self { building: Building::of(place, &["build", "--progress", "plain", "context"], "said") }
+        Self::of(place, &["build", "--progress", "plain", "context"])
+    }
+
+    #[track_caller]
+    pub(crate) fn of(place: &Place, arguments: &[&str]) -> Self {
+        Self { building: Building::of(place, arguments, "said") }
     }
 
     /// Waits until what it said, or something else, is as it should be.

@@ -14,7 +14,7 @@ use rustix::net::{self, SendFlags};
 use serde::{Deserialize, Serialize};
 
 use super::network::Connector;
-use super::rung::Rung;
+use super::rung::{Processes, Rung};
 use super::{Exit, Failure, Process};
 
 /// The name under which the init is started. No program of an image sees it.
@@ -37,6 +37,8 @@ pub(super) struct Plan {
     pub(super) process: Process,
     /// Where the builder stands, and so the init.
     pub(super) rung: Rung,
+    /// Whose processes the program is to live among.
+    pub(super) processes: Processes,
     /// How many descriptors the program may have open, if that is not what the builder has.
     pub(super) descriptors: Option<u64>,
     /// What may connect a private network.

@@ -126,6 +126,7 @@ pub(super) fn begin(
         resolver: hosts::resolver(),
         process: process.clone(),
         rung: rung::standing().rung,
+        processes: rung::standing().processes,
         descriptors: descriptors::for_programs(),
         connectors: match process.network {
             Network::Private => Connector::find().unwrap_or_default(),

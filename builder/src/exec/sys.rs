@@ -5,6 +5,8 @@
 
 #![allow(unsafe_code)]
 
+mod calls;
+
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -14,6 +16,10 @@ use std::ptr;
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 use seccompiler::sock_filter;
+
+pub(super) use calls::{
+    Answer, Call, answer_call, is_waiting, listen_seccomp, next_call, read_memory, write_memory,
+};
 
 /// What becomes of the descriptors that a process was born with.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +102,30 @@ fn set_filter(program: &[sock_filter], flags: libc::c_ulong) -> io::Result<i64> 
 /// Sets `no_new_privs`.
 pub(super) fn refuse_privileges() -> io::Result<()> {
     rustix::thread::set_no_new_privs(true).map_err(io::Error::from)
+}
+
+/// Keeps this process and its children from signalling any other.
+///
+/// Needs Landlock of Linux 6.12 and `CAP_SYS_ADMIN` in the user namespace, or `no_new_privs`. landlock(7)
+pub(super) fn keep_signals_in() -> io::Result<()> {
+    /// struct landlock_ruleset_attr: what of files and the network is ruled, and what ends at the own domain.
+    #[repr(C)]
+    struct Ruleset {
+        files: u64,
+        network: u64,
+        scoped: u64,
+    }
+    const SCOPE_SIGNAL: u64 = 2;
+    let ruleset = Ruleset { files: 0, network: 0, scoped: SCOPE_SIGNAL };
+    // SAFETY: a struct of exactly the size that is passed along; the kernel refuses what it does not know of it.
+    // The descriptor that is returned is new and ours.
+    unsafe {
+        let size = size_of::<Ruleset>();
+        let made = libc::syscall(libc::SYS_landlock_create_ruleset, &raw const ruleset, size, 0);
+        check(made)?;
+        let ruleset = OwnedFd::from_raw_fd(i32::try_from(made).map_err(io::Error::other)?);
+        check(libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0))
+    }
 }
 
 /// Sets a limit of this process; none means no limit.
@@ -214,98 +244,6 @@ pub(super) fn raise_loopback() -> io::Result<()> {
         check(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request))?;
         request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
         check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request))
-    }
-}
-
-/// A system call that waits for an answer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call {
-    /// Names it towards the kernel.
-    pub(super) id: u64,
-    /// Who calls: a thread, as this process's /proc knows it.
-    pub(super) process: i32,
-    pub(super) number: i64,
-    pub(super) arguments: [u64; 6],
-}
-
-/// What becomes of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// The kernel does it.
-    Proceed,
-    /// It was done, and returns this.
-    Done(i64),
-    /// It fails with this error.
-    Refused(i32),
-}
-
-/// Loads a filter that has some calls answered by whoever reads the descriptor; for this process and its children.
-pub(super) fn listen_seccomp(program: &[sock_filter]) -> io::Result<OwnedFd> {
-    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    // With it a signal does not have the call begun anew once it was received; Linux before 5.19 has no such flag.
-    let killable = flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    let descriptor = match set_filter(program, killable) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => set_filter(program, flags)?,
-        loaded => loaded?,
-    };
-    let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
-    // SAFETY: the kernel returned a new descriptor, which is ours.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-}
-
-/// Receives a call.
-pub(super) fn next_call(listener: BorrowedFd<'_>) -> io::Result<Call> {
-    // SAFETY: the kernel wants the struct zeroed, and fills it; all zero is a valid value of it.
-    let notice = unsafe {
-        let mut notice: libc::seccomp_notif = std::mem::zeroed();
-        check(libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notice))?;
-        notice
-    };
-    let process = i32::try_from(notice.pid).map_err(io::Error::other)?;
-    Ok(Call { id: notice.id, process, number: notice.data.nr.into(), arguments: notice.data.args })
-}
-
-/// Whether a call still waits, so that the process that it is of is still the one it was.
-pub(super) fn is_waiting(listener: BorrowedFd<'_>, id: u64) -> bool {
-    // SAFETY: the kernel reads a number.
-    unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) == 0 }
-}
-
-/// Answers a call.
-pub(super) fn answer_call(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
-    let (val, error, flags) = match answer {
-        Answer::Proceed => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
-        Answer::Done(value) => (value, 0, 0),
-        Answer::Refused(errno) => (0, -errno, 0),
-    };
-    let response = libc::seccomp_notif_resp { id, val, error, flags };
-    // SAFETY: the kernel reads a struct of the size that is part of the request.
-    check(unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const response) })
-}
-
-/// Reads the memory of another process; returns how much there was.
-pub(super) fn read_memory(process: Pid, address: u64, bytes: &mut [u8]) -> io::Result<usize> {
-    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    let remote = libc::iovec { iov_base: address as *mut _, iov_len: bytes.len() };
-    // SAFETY: the local part is a slice that outlives the call; the remote address is looked at by the kernel only.
-    let count = unsafe {
-        libc::process_vm_readv(process.as_raw_nonzero().get(), &raw const local, 1, &raw const remote, 1, 0)
-    };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
-}
-
-/// Writes all of `bytes` into the memory of another process.
-pub(super) fn write_memory(process: Pid, address: u64, bytes: &[u8]) -> io::Result<()> {
-    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let remote = libc::iovec { iov_base: address as *mut _, iov_len: bytes.len() };
-    // SAFETY: the local part is only read, and outlives the call; the remote address is the other process's matter.
-    let count = unsafe {
-        libc::process_vm_writev(process.as_raw_nonzero().get(), &raw const local, 1, &raw const remote, 1, 0)
-    };
-    match usize::try_from(count) {
-        Ok(count) if count == bytes.len() => Ok(()),
-        Ok(_) => Err(io::Error::from_raw_os_error(libc::EFAULT)),
-        Err(_) => Err(io::Error::last_os_error()),
     }
 }
 

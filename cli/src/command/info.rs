@@ -106,12 +106,18 @@ fn tell(facts: &Facts) -> String {
 /// The ways of running programs, the best one first: whether each works, and what to do about it.
 fn ladder(isolation: &Isolation) -> String {
     let line = |one: &Way| {
-        let verdict = match (&one.obstacle, &one.hint) {
-            _ if one.rung == isolation.taken => "taken".to_owned(),
-            (None, _) => "works".to_owned(),
-            (Some(reason), None) => format!("no: {reason}"),
-            (Some(reason), Some(hint)) => format!("no: {reason} ({hint})"),
+        let verdict = match one.works {
+            true if one.rung == isolation.taken => "taken",
+            true => "works",
+            false => "no",
         };
+        let why = match (&one.obstacle, &one.hint) {
+            (None, _) => String::new(),
+            (Some(reason), None) => format!(": {reason}"),
+            (Some(reason), Some(hint)) => format!(": {reason} ({hint})"),
+        };
+        let processes = one.processes.map_or(String::new(), |processes| format!(", with {processes}"));
+        let verdict = format!("{verdict}{processes}{why}");
         format!("{:<10} {verdict}", one.rung.to_string())
     };
     isolation.rungs.iter().map(line).collect::<Vec<_>>().join(&format!("\n{:19}", ""))

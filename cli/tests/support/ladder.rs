@@ -4,12 +4,16 @@
 //! root        as it is
 //! rootless    as a user that the machine does not know, with subordinate ids    user.rs
 //! single-id   the same without
+//! containers  Podman's, with parts of /proc hidden: as its root rootless, as a user without a name single-id
 //! chroot      in a container of Podman's with its usual capabilities, which may make no namespace and mount nothing
 //! ```
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
 
 use super::bases::repository;
 use super::user::{self, Ids};
@@ -31,6 +35,12 @@ pub(crate) enum Rung {
     Rootless,
     /// As a user without.
     SingleId,
+    /// As root of a container as Podman makes it, with parts of /proc hidden.
+    Container,
+    /// As a user of such a container, of whom nobody knows.
+    ContainerUser,
+    /// As a user of such a container whose kernel has no Landlock.
+    ContainerBefore,
     /// As root of a container with Podman's capabilities, that may make no namespace.
     Chroot,
 }
@@ -45,19 +55,56 @@ pub(crate) enum First {
 }
 
 impl Rung {
-    /// All of them.
+    /// Each once, containers aside that are others besides.
     pub(crate) const ALL: [Self; 4] = [Self::Root, Self::Rootless, Self::SingleId, Self::Chroot];
 
     /// All that are compared with root's.
-    pub(crate) const OTHERS: [Self; 3] = [Self::Rootless, Self::SingleId, Self::Chroot];
+    pub(crate) const OTHERS: [Self; 6] = [
+        Self::Rootless,
+        Self::SingleId,
+        Self::Container,
+        Self::ContainerUser,
+        Self::ContainerBefore,
+        Self::Chroot,
+    ];
 
     /// What the builder calls it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Root => "root",
-            Self::Rootless => "rootless",
-            Self::SingleId => "single-id",
+            Self::Rootless | Self::Container => "rootless",
+            Self::SingleId | Self::ContainerUser | Self::ContainerBefore => "single-id",
             Self::Chroot => "chroot",
+        }
+    }
+
+    /// The same outside of a container.
+    pub(crate) fn without_container(self) -> Self {
+        match self {
+            Self::Container => Self::Rootless,
+            Self::ContainerUser | Self::ContainerBefore => Self::SingleId,
+            other => other,
+        }
+    }
+
+    /// Whose processes its programs live among, if not among their own.
+    fn processes(self) -> Option<&'static str> {
+        match self {
+            Self::Container | Self::ContainerUser => Some("shared"),
+            Self::ContainerBefore => Some("renumbered"),
+            _ => None,
+        }
+    }
+
+    /// Calls that the container's filter refuses, besides those that Podman's does.
+    fn refused(self) -> &'static [&'static str] {
+        match self {
+            // What Docker's filter refuses of ours, and Podman's does not.
+            Self::Chroot => {
+                &["unshare", "setns", "mount", "umount2", "pivot_root", "fsopen", "fsmount", "open_tree"]
+            }
+            Self::ContainerBefore => &["landlock_create_ruleset", "sethostname"],
+            _ => &[],
         }
     }
 }
@@ -69,17 +116,29 @@ pub(crate) struct Place {
     pub(crate) first: First,
     /// More options of Podman's.
     pub(crate) podman: Vec<&'static str>,
+    /// A container's own files, from where it sees nothing of the machine's /proc.
+    container: TempDir,
 }
 
 impl Place {
     /// A place with what `furnish` puts there, whoever's it will be.
     pub(crate) fn new(rung: Rung, furnish: impl FnOnce(&Oxbox)) -> Self {
-        let place = Self { oxbox: Oxbox::new(), rung, first: First::Builder, podman: Vec::new() };
+        let place = Self {
+            oxbox: Oxbox::new(),
+            rung,
+            first: First::Builder,
+            podman: Vec::new(),
+            container: TempDir::new().unwrap(),
+        };
         furnish(&place.oxbox);
         fs::write(place.oxbox.path("word"), SECRET).unwrap();
         place.settle();
         let info: serde_json::Value = serde_json::from_str(&place.ok(&["info", "--json"])).unwrap();
-        assert_eq!(info["machine"]["isolation"]["taken"], rung.name(), "{info:#}");
+        let isolation = &info["machine"]["isolation"];
+        assert_eq!(isolation["taken"], rung.name(), "{info:#}");
+        let ways = isolation["rungs"].as_array().unwrap();
+        let taken = ways.iter().find(|way| way["rung"] == rung.name()).unwrap();
+        assert_eq!(taken["processes"].as_str(), rung.processes(), "{info:#}");
         place
     }
 
@@ -97,7 +156,9 @@ impl Place {
             Rung::Root => return,
             Rung::Rootless => user::settle(&self.oxbox, Ids::Many),
             Rung::SingleId => user::settle(&self.oxbox, Ids::One),
-            Rung::Chroot => return self.make_container(),
+            Rung::Container | Rung::ContainerUser | Rung::ContainerBefore | Rung::Chroot => {
+                return self.make_container();
+            }
         }
         let owner = user::USER.to_string();
         let mut give = Command::new("chown");
@@ -114,8 +175,19 @@ impl Place {
         match self.rung {
             Rung::Root => builder,
             Rung::Rootless | Rung::SingleId => user::start(&self.oxbox, &builder),
-            Rung::Chroot => self.in_container(&builder),
+            Rung::Container | Rung::ContainerUser | Rung::ContainerBefore | Rung::Chroot => {
+                self.in_container(&builder)
+            }
         }
+    }
+
+    /// Has busybox's shell run a script in the container.
+    pub(crate) fn script(&self, script: &str) -> Ran {
+        let oxbox = self.oxbox.command([""; 0]);
+        let mut shell = Command::new("/bin/busybox");
+        shell.args(["sh", "-c", script]).env("OXBOX", oxbox.get_program());
+        shell.envs(oxbox.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.in_container(&shell).output().unwrap().into()
     }
 
     /// Runs it here.
@@ -131,28 +203,32 @@ impl Place {
         ran.stdout
     }
 
-    /// The container's own files, and its seccomp filter: what Docker's refuses of ours, and Podman's does not.
+    /// The container's own files, and its seccomp filter.
     fn make_container(&self) {
-        let root = self.oxbox.path("container");
+        let root = self.container.path().join("root");
         for name in ["bin", "etc", "tmp", "proc", "sys", "dev", "run"] {
             fs::create_dir_all(root.join(name)).unwrap();
         }
         fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
         fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static must be installed");
-        let refused =
-            ["unshare", "setns", "mount", "umount2", "pivot_root", "fsopen", "fsmount", "open_tree"];
+        fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+        if matches!(self.rung, Rung::ContainerUser | Rung::ContainerBefore) {
+            let mut give = Command::new("chmod");
+            give.args(["-R", "a+rwX"]).arg(self.oxbox.folder());
+            assert!(give.status().unwrap().success());
+        }
         let filter = serde_json::json!({
             "defaultAction": "SCMP_ACT_ALLOW",
-            "syscalls": [{ "names": refused, "action": "SCMP_ACT_ERRNO" }],
+            "syscalls": [{ "names": self.rung.refused(), "action": "SCMP_ACT_ERRNO" }],
         });
-        fs::write(self.oxbox.path("seccomp.json"), filter.to_string()).unwrap();
+        fs::write(self.container.path().join("seccomp.json"), filter.to_string()).unwrap();
     }
 
     fn in_container(&self, builder: &Command) -> Command {
-        let path = |name: &str| self.oxbox.path(name).to_str().unwrap().to_owned();
+        let path = |name: &str| self.container.path().join(name).to_str().unwrap().to_owned();
         let folder = self.oxbox.folder().to_str().unwrap();
         let (program, cases) = (builder.get_program().to_str().unwrap(), cases());
-        let cases = cases.to_str().unwrap();
+        let (cases, oxbox) = (cases.to_str().unwrap(), env!("CARGO_BIN_EXE_oxbox"));
         let mut command = self.oxbox.isolated(Command::new("podman"));
         command.args([
             "--root",
@@ -165,8 +241,15 @@ impl Place {
         command.args(["--runtime", "runc", "--cgroup-manager", "cgroupfs"]);
         command.args(["run", "--rm", "--network", "host"]).args(&self.podman);
         command.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]);
-        command.args(["--security-opt", &format!("seccomp={}", path("seccomp.json")), "--workdir", folder]);
-        for (from, options) in [(folder, ""), (program, ":ro"), (cases, ":ro")] {
+        command.args(["--workdir", folder]);
+        if !self.rung.refused().is_empty() {
+            command.args(["--security-opt", &format!("seccomp={}", path("seccomp.json"))]);
+        }
+        if matches!(self.rung, Rung::ContainerUser | Rung::ContainerBefore) {
+            // As OpenShift has it: a number without a name, in root's group.
+            command.args(["--user", "1000:0"]);
+        }
+        for (from, options) in [(folder, ""), (oxbox, ":ro"), (cases, ":ro")] {
             command.args(["--volume", &format!("{from}:{from}{options}")]);
         }
         for (name, value) in
@@ -174,7 +257,7 @@ impl Place {
         {
             command.args(["--env", &format!("{name}={value}")]);
         }
-        command.args(["--rootfs", &path("container")]);
+        command.args(["--rootfs", &path("root")]);
         if self.first == First::Shell {
             command.args(["/bin/busybox", "sh", "-c", SHELL, "sh"]);
         }

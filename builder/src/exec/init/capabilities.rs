@@ -51,6 +51,11 @@ pub(super) fn keep(wanted: Capabilities, rung: Rung) -> Result<(), Failure> {
     set_capabilities(None, sets).or_fail("set", "capabilities")
 }
 
+/// Whether this process may load a filter without giving up setuid programs.
+pub(super) fn may_administer() -> Result<bool, Failure> {
+    holds(CapabilitySet::SYS_ADMIN)
+}
+
 fn holds(capability: CapabilitySet) -> Result<bool, Failure> {
     let held = capabilities(None).or_fail("read", "capabilities")?;
     Ok(held.effective.contains(capability))

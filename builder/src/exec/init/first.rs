@@ -1,38 +1,38 @@
-//! Process 1 of a sandbox: makes the rest of it, starts the program, outlives everything in there.
+//! The first process of a sandbox: makes the rest of it, starts the program, outlives everything in there.
 //!
-//! When it ends, the kernel kills what is left in the pid namespace: no RUN leaves a process behind.
+//! It is process 1, and when it ends, the kernel kills what is left in the pid namespace: no RUN leaves a process
+//! behind. Among the processes of a container it is a subreaper instead, and finds and kills them itself; then it
+//! does not die with the init, and the init not with it, so that either can do that for the other.
 
-use std::fs::File;
-use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{PipeWriter, Read, Write};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{
-    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process_group, set_dumpable_behavior,
-    set_parent_process_death_signal, wait,
+    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process_group, set_child_subreaper,
+    set_dumpable_behavior, set_parent_process_death_signal, wait,
 };
 use rustix::system::sethostname;
 use rustix::thread::UnshareFlags;
 
 use crate::exec::failure::{Errno, Failure, OrFail};
-use crate::exec::rung::Rung;
+use crate::exec::rung::{Processes, Rung};
 use crate::exec::user::Identity;
 use crate::exec::{Exit, Network, Process, cgroup, sys};
 
 use super::mounts::Planned;
-use super::owners::Owners;
-use super::{outer, program, terminal};
+use super::outer::{self, Surroundings};
+use super::{leftovers, program, terminal};
 
-/// What process 1 is given.
+/// What the first process is given.
 pub(super) struct First<'a> {
     pub(super) given: Given,
     pub(super) planned: Planned,
-    /// The control groups to be in.
-    pub(super) groups: Vec<File>,
-    /// Signals for the program come in here; its end means that the builder is gone.
-    pub(super) socket: &'a UnixStream,
+    pub(super) around: Surroundings<'a>,
+    /// Where the program hands its calls over, if it does.
+    pub(super) calls: Option<UnixStream>,
 }
 
 /// What the program is given.
@@ -40,30 +40,46 @@ pub(super) struct Given {
     pub(super) process: Process,
     pub(super) identity: Identity,
     pub(super) rung: Rung,
+    pub(super) processes: Processes,
     /// How many descriptors it may have open, if not as many as this process.
     pub(super) descriptors: Option<u64>,
 }
 
 /// Runs the program and returns how it ended. `outer` is the init's pidfd.
 pub(super) fn main(first: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
-    set_parent_process_death_signal(Some(Signal::KILL)).or_fail("ask for the death signal of", "the init")?;
+    let (proc, is_process_1) = (first.around.proc, first.given.processes.are_separate());
+    match is_process_1 {
+        true => set_parent_process_death_signal(Some(Signal::KILL))
+            .or_fail("ask for the death signal of", "the init")?,
+        false => set_child_subreaper(Some(getpid())).or_fail("become", "a subreaper")?,
+    }
     if is_readable(outer)? {
         // It died before the request could take effect.
         return Err(Failure::Vanished { status: "killed while it started".to_owned() });
     }
+    let exit = run(first, outer);
+    if !is_process_1 {
+        // Also of a program that was started and then failed.
+        leftovers::end_all(proc)?;
+    }
+    exit
+}
+
+fn run(First { given, planned, around, calls }: First<'_>, outer: &OwnedFd) -> Result<Exit, Failure> {
     // The program may be root: it must not look into this process, which holds the host's capabilities.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("close", "process 1 to inspection")?;
-    cgroup::enter(first.groups)?;
-    separate(&first.given)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .or_fail("close", "the first process to inspection")?;
+    cgroup::enter(around.groups)?;
+    separate(&given)?;
     let root = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "the root")?;
-    first.planned.attach(&root, &first.given.process.sandbox)?;
-    if first.given.rung.is_in_user_namespace() {
+    planned.attach(&root, &given.process.sandbox)?;
+    if given.rung.is_in_user_namespace() {
         outer::leave_host(&root)?;
     }
     let children = sys::watch_children().or_fail("watch", "children")?;
-    let (program, owners) = start(&first.given, || terminal::give(&first.given.process, first.socket))?;
-    attend(program, first.socket, &children, owners.as_ref())
+    let program = start(&given, calls, || terminal::give(&given.process, around.socket))?;
+    attend(program, around.socket, &children, outer)
 }
 
 /// Moves to namespaces of its own; the pid namespace is new already.
@@ -83,83 +99,53 @@ fn separate(Given { process, rung, .. }: &Given) -> Result<(), Failure> {
     }
 }
 
-/// Starts the program, which first does what is to be `prepared`; returns once it was executed, with the calls that
-/// it wants answered.
+/// Starts the program, which first does what is to be `prepared`; returns once it was executed. Whoever answers its
+/// calls is at the other end of `calls`.
 pub(super) fn start(
     given: &Given,
+    calls: Option<UnixStream>,
     prepare: impl FnOnce() -> Result<(), Failure>,
-) -> Result<(Pid, Option<Owners>), Failure> {
-    let (reader, writer) = std::io::pipe().or_fail("make", "a pipe")?;
-    let (socket, theirs) = UnixStream::pair().or_fail("make", "a socket")?;
-    let program = fork_program(given, prepare, (writer, theirs))?;
-    let owners = match given.rung {
-        Rung::SingleId => Owners::take_over(&socket)?,
-        _ => None,
-    };
-    match failed(reader, owners.as_ref())? {
-        None => Ok((program, owners)),
-        Some(failure) => Err(failure),
+) -> Result<Pid, Failure> {
+    let (mut reader, writer) = std::io::pipe().or_fail("make", "a pipe")?;
+    let program = fork_program(given, prepare, (writer, calls))?;
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).or_fail("read", "how the program started")?;
+    match serde_json::from_slice(&text) {
+        Ok(failure) => Err(failure),
+        Err(_) => Ok(program),
     }
 }
 
 fn fork_program(
     given: &Given,
     prepare: impl FnOnce() -> Result<(), Failure>,
-    (mut writer, owners): (PipeWriter, UnixStream),
+    (mut writer, calls): (PipeWriter, Option<UnixStream>),
 ) -> Result<Pid, Failure> {
     sys::fork(|| {
         let failure = match prepare() {
-            Ok(()) => program::become_it(given, &owners),
+            Ok(()) => program::become_it(given, calls.as_ref()),
             Err(failure) => failure,
         };
         let text = serde_json::to_vec(&failure).expect("a failure is plain data");
-        // Process 1 takes silence and an end for success; if it cannot hear, nobody can.
+        // Who started it takes silence and an end for success; if it cannot hear, nobody can.
         let _ = writer.write_all(&text);
         127
     })
     .or_fail("fork", "the program")
 }
 
-fn failed(mut reader: PipeReader, owners: Option<&Owners>) -> Result<Option<Failure>, Failure> {
-    // It may call before it is executed.
-    while let Some(owners) = owners {
-        let asked = owners.descriptor();
-        let mut polls = [PollFd::new(&reader, PollFlags::IN), PollFd::new(&asked, PollFlags::IN)];
-        match poll(&mut polls, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error).or_fail("wait for", "the program"),
-        }
-        if polls[1].revents().contains(PollFlags::IN) {
-            owners.answer()?;
-        } else if !polls[0].revents().is_empty() {
-            break;
-        }
-    }
-    let mut text = Vec::new();
-    reader.read_to_end(&mut text).or_fail("read", "how the program started")?;
-    Ok(serde_json::from_slice(&text).ok())
-}
-
-/// Reaps every orphan and passes signals on until the program ends or the builder does.
-fn attend(
-    program: Pid,
-    socket: &UnixStream,
-    children: &OwnedFd,
-    owners: Option<&Owners>,
-) -> Result<Exit, Failure> {
-    let asked = owners.map(Owners::descriptor);
+/// Reaps every orphan and passes signals on until the program ends, or the builder or the init does.
+fn attend(program: Pid, socket: &UnixStream, children: &OwnedFd, outer: &OwnedFd) -> Result<Exit, Failure> {
     loop {
-        let mut polls = vec![PollFd::new(children, PollFlags::IN), PollFd::new(socket, PollFlags::IN)];
-        polls.extend(asked.iter().map(|asked| PollFd::new(asked, PollFlags::IN)));
+        let mut polls = [children.as_fd(), socket.as_fd(), outer.as_fd()]
+            .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
         match poll(&mut polls, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).or_fail("wait for", "the program"),
         }
-        let (ended, said) = (!polls[0].revents().is_empty(), !polls[1].revents().is_empty());
-        if let (Some(owners), Some(poll)) = (owners, polls.get(2))
-            && poll.revents().contains(PollFlags::IN)
-        {
-            owners.answer()?;
+        let [ended, said, alone] = polls.map(|poll| !poll.revents().is_empty());
+        if alone {
+            return Err(Failure::Vanished { status: "the init is gone".to_owned() });
         }
         if said {
             pass_on(program, socket)?;

@@ -3,6 +3,7 @@
 //! ```text
 //! outer      the init itself: mount namespace, root, mount points, user; cleans up after all is over
 //! first      process 1 of the sandbox: the other namespaces, /proc /sys /dev; reaps; passes signals on
+//! leftovers  what is still running at the end, where the kernel does not end it
 //! program    between fork and execve: capabilities, seccomp, user, working directory
 //! root       where the root file system comes from      mountpoint   places to mount at, made and unmade
 //! mounts     what is mounted there                       devices      /dev
@@ -14,7 +15,9 @@ mod capabilities;
 mod chroot;
 mod devices;
 mod first;
+mod leftovers;
 mod limits;
+mod listener;
 mod mountpoint;
 mod mounts;
 mod outer;

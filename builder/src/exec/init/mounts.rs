@@ -59,6 +59,13 @@ pub(super) struct Planned {
     pub(super) nodes: Nodes,
 }
 
+/// Whether a program is shown the /proc of whoever started the init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HostProc {
+    Shown,
+    Hidden,
+}
+
 pub(super) struct Item {
     pub(super) target: String,
     pub(super) place: PathBuf,
@@ -66,7 +73,8 @@ pub(super) struct Item {
 }
 
 pub(super) enum What {
-    Proc,
+    /// A clone of the container's, where no other can be made.
+    Proc(Option<OwnedFd>),
     /// A clone of the host's, where no other can be made.
     Sys(Option<OwnedFd>),
     Dev,
@@ -84,12 +92,22 @@ pub(super) enum What {
 
 impl Planned {
     /// Clones what comes from the host, which is still in sight.
-    pub(super) fn open(mounts: Vec<Mount>, sandbox: &Sandbox, rung: Rung) -> Result<Self, Failure> {
+    pub(super) fn open(
+        mounts: Vec<Mount>,
+        sandbox: &Sandbox,
+        rung: Rung,
+        host_proc: HostProc,
+    ) -> Result<Self, Failure> {
         let mut nodes = Nodes::find(&sandbox.devices, rung)?;
         let item = |target: String, what| Item { target, place: PathBuf::new(), what };
         let sys = if rung.is_in_user_namespace() { host_sys()? } else { None };
+        let proc = match host_proc {
+            // As it is: what the container hides by a device stays readable, and empty.
+            HostProc::Shown => Some(clone_mount(Path::new("/proc"))?),
+            HostProc::Hidden => None,
+        };
         let mut items = vec![
-            item("/proc".to_owned(), What::Proc),
+            item("/proc".to_owned(), What::Proc(proc)),
             item("/sys".to_owned(), What::Sys(sys)),
             item("/dev".to_owned(), What::Dev),
         ];
@@ -137,7 +155,7 @@ impl Planned {
         for Item { target, place, what } in items {
             let place = reach(root, &place, what.kind())?;
             match what {
-                What::Proc => proc = Some(mount_filesystem("proc", &[], quiet(), &place)?),
+                What::Proc(container) => proc = Some(mount_proc(container, &place)?),
                 What::Sys(host) => sys = Some(mount_sys(host, sandbox, &place)?),
                 What::Dev => {
                     let nodes = nodes.take().expect("because there is one /dev");
@@ -189,10 +207,14 @@ fn reach(root: &OwnedFd, place: &Path, kind: Kind) -> Result<OwnedFd, Failure> {
 }
 
 fn clone(path: &Path, access: Access) -> Result<What, Failure> {
+    detached(clone_mount(path)?, path, access)
+}
+
+/// Clones what is mounted at a path of the host, and all that is mounted below it.
+fn clone_mount(path: &Path) -> Result<OwnedFd, Failure> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    let mount = open_tree(CWD, path, flags).or_fail("clone the mount of", path)?;
-    detached(mount, path, access)
+    open_tree(CWD, path, flags).or_fail("clone the mount of", path)
 }
 
 /// Makes a root, out of the program's sight, and clones what is at a path in it.
@@ -225,6 +247,16 @@ fn host_sys() -> Result<Option<OwnedFd>, Failure> {
         What::Detached(mount, _) => Ok(Some(mount)),
         _ => Ok(None),
     }
+}
+
+/// Mounts /proc: one of this sandbox's own processes, or the container's.
+fn mount_proc(container: Option<OwnedFd>, place: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let mount = match container {
+        Some(container) => container,
+        None => filesystem("proc", &[], quiet())?,
+    };
+    attach(&mount, place, "/proc")?;
+    Ok(mount)
 }
 
 /// Mounts /sys: one of this sandbox's own network, which a user namespace with the host's may not have.
@@ -389,7 +421,9 @@ pub(super) fn filesystem(
 }
 
 fn clone_at(directory: &OwnedFd, path: &str) -> Result<OwnedFd, Failure> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    // With what is mounted below: a container's mounts cannot be taken from each other in a user namespace.
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     flags.set(OpenTreeFlags::AT_EMPTY_PATH, path.is_empty());
     open_tree(directory, path, flags).or_fail("clone", path)
 }

@@ -4,16 +4,16 @@
 //! mount namespace never has `/proc` or `/etc/hosts` mounted: it can take the mount points away.
 
 use std::fs::File;
-use std::io::{PipeWriter, Read, Write};
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{
-    PidfdFlags, Signal, WaitOptions, fchdir, getpid, getppid, pidfd_open, pivot_root,
+    PidfdFlags, Signal, WaitOptions, fchdir, getpid, getppid, pidfd_open, pivot_root, set_child_subreaper,
     set_parent_process_death_signal, setsid, umask, waitpid,
 };
 use rustix::thread::UnshareFlags;
@@ -21,16 +21,16 @@ use rustix::thread::UnshareFlags;
 use crate::exec::failure::{Failure, OrFail};
 use crate::exec::network::Keeper;
 use crate::exec::plan::{self, Outcome, Plan};
-use crate::exec::rung::Rung;
+use crate::exec::rung::{Processes, Rung};
 use crate::exec::sandbox::Confinement;
 use crate::exec::user::{self, Identity};
 use crate::exec::{Exit, Mount, Network, Source, cgroup, hosts, memory, sys};
 
-use super::chroot;
 use super::first::{self, First, Given};
 use super::mountpoint::Mountpoints;
-use super::mounts::Planned;
-use super::{root, runtime};
+use super::mounts::{HostProc, Planned};
+use super::owners::Owners;
+use super::{chroot, leftovers, root, runtime};
 
 /// passwd and group of an image; a directory service's dump may have some megabytes.
 const MAX_ACCOUNTS_BYTES: u64 = 16 << 20;
@@ -77,19 +77,29 @@ fn settle() -> Result<UnixStream, Failure> {
 
 fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     let groups = cgroup::open(&plan.process.sandbox.groups)?;
-    let Stage { root, mut planned, keeper: _keeper } = set_up(&plan)?;
+    let Stage { root, mut planned, keeper: _keeper, proc } = set_up(&plan)?;
     enter(&root)?;
     if !plan.rung.is_in_user_namespace() {
         leave_host(&root)?;
     }
 
-    let Plan { process, descriptors, rung, .. } = plan;
-    let given = Given { identity: identify(&root, &process.user)?, process, rung, descriptors };
+    let Plan { process, descriptors, rung, processes, .. } = plan;
+    let identity = identify(&root, &process.user)?;
+    let given = Given { identity, process, rung, processes, descriptors };
+    let (calls, theirs) = match rung {
+        Rung::SingleId => UnixStream::pair().map(|(ours, theirs)| (Some(ours), Some(theirs))),
+        _ => Ok((None, None)),
+    }
+    .or_fail("make", "a socket")?;
+    let duties = Duties { processes, proc: &proc, calls: calls.as_ref() };
     let mut mountpoints = Mountpoints::new(root.as_fd());
     let result = mountpoints
         .working_directory(&given.process.cwd, &given.identity)
         .and_then(|()| planned.place(&mut mountpoints))
-        .and_then(|()| watch(|alive| first::main(First { given, planned, groups, socket }, alive)));
+        .and_then(|()| {
+            let around = Surroundings { groups, socket, proc: &proc };
+            watch(&duties, |alive| first::main(First { given, planned, around, calls: theirs }, alive))
+        });
     // Also after a failure: the caller may want to look at what the upper directory holds.
     let removed = mountpoints.remove();
     let exit = result?;
@@ -102,6 +112,8 @@ pub(super) struct Stage {
     pub(super) planned: Planned,
     /// Connects the network for as long as it is kept.
     pub(super) keeper: Option<Keeper>,
+    /// The host's /proc, or the container's.
+    pub(super) proc: OwnedFd,
 }
 
 /// Moves to a mount namespace, connects the network, mounts the root, and opens what will be mounted there.
@@ -123,8 +135,14 @@ pub(super) fn set_up(plan: &Plan) -> Result<Stage, Failure> {
     if plan.rung == Rung::SingleId {
         mounts.extend(apt_without_users(&root));
     }
-    let planned = Planned::open(mounts, &plan.process.sandbox, plan.rung)?;
-    Ok(Stage { root, planned, keeper })
+    let host_proc = match plan.processes.are_shown_by_the_container() {
+        true => HostProc::Shown,
+        false => HostProc::Hidden,
+    };
+    let planned = Planned::open(mounts, &plan.process.sandbox, plan.rung, host_proc)?;
+    let proc = open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .or_fail("open", "/proc")?;
+    Ok(Stage { root, planned, keeper, proc })
 }
 
 /// Tells apt, in an image that has it, not to become another user for its downloads: where there is one id it would
@@ -173,25 +191,73 @@ fn accounts(root: &OwnedFd, path: &str) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-/// Starts a process 1, which is given the init's pidfd, and waits until it and all its descendants are gone.
-pub(super) fn watch(main: impl FnOnce(&OwnedFd) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
-    sys::unshare(UnshareFlags::NEWPID).or_fail("unshare", "the pid namespace")?;
-    let (mut report, writer) = std::io::pipe().or_fail("make", "a pipe")?;
+/// What the first process of a sandbox is given of its surroundings.
+pub(super) struct Surroundings<'a> {
+    /// The control groups to be in.
+    pub(super) groups: Vec<File>,
+    /// Signals for the program come in here; its end means that the builder is gone.
+    pub(super) socket: &'a UnixStream,
+    /// The host's /proc, or the container's.
+    pub(super) proc: &'a OwnedFd,
+}
+
+/// What the init does while it waits for a first process.
+pub(super) struct Duties<'a> {
+    /// Whose processes it lives among.
+    pub(super) processes: Processes,
+    /// The host's /proc, or the container's.
+    pub(super) proc: &'a OwnedFd,
+    /// Where the program's calls come from that are answered here.
+    pub(super) calls: Option<&'a UnixStream>,
+}
+
+/// Starts a first process, which is given the init's pidfd, and waits until it and all its descendants are gone.
+pub(super) fn watch(
+    duties: &Duties<'_>,
+    main: impl FnOnce(&OwnedFd) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    let is_separate = duties.processes.are_separate();
+    match is_separate {
+        true => sys::unshare(UnshareFlags::NEWPID).or_fail("unshare", "the pid namespace")?,
+        // Should the first process be killed, what it leaves is this one's to end.
+        false => set_child_subreaper(Some(getpid())).or_fail("become", "a subreaper")?,
+    }
+    let (report, writer) = std::io::pipe().or_fail("make", "a pipe")?;
     let alive = pidfd_open(getpid(), PidfdFlags::empty()).or_fail("open", "the init's pidfd")?;
     let child = fork_first(main, writer, &alive)?;
-    let mut text = Vec::new();
-    report.read_to_end(&mut text).or_fail("read", "the report of process 1")?;
-    let status = loop {
-        match waitpid(Some(child), WaitOptions::empty()) {
-            Ok(Some((_, status))) => break status,
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error).or_fail("wait for", "process 1"),
-        }
-    };
+    let heard = hear(report, duties).and_then(|text| Ok((text, wait_for(child)?)));
+    if !is_separate {
+        leftovers::end_all(duties.proc)?;
+    }
+    let (text, status) = heard?;
     match serde_json::from_slice(&text) {
         Ok(Outcome::Ended(exit)) => Ok(exit),
         Ok(Outcome::Failed(failure)) => Err(failure),
         Err(_) => Err(Failure::Vanished { status: describe(status) }),
+    }
+}
+
+/// Reads what the first process reports at its end. Until then the program's calls are answered, if it hands them
+/// over: here and not by the first process, since here processes have the numbers that `proc` knows them by.
+fn hear(mut report: PipeReader, duties: &Duties<'_>) -> Result<Vec<u8>, Failure> {
+    if let Some(calls) = duties.calls
+        && let Some(owners) = Owners::take_over(calls)?
+    {
+        fchdir(duties.proc).or_fail("enter", "/proc")?;
+        owners.answer_until(&report)?;
+    }
+    let mut text = Vec::new();
+    report.read_to_end(&mut text).or_fail("read", "the report of the first process")?;
+    Ok(text)
+}
+
+fn wait_for(child: rustix::process::Pid) -> Result<rustix::process::WaitStatus, Failure> {
+    loop {
+        match waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Ok(status),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).or_fail("wait for", "the first process"),
+        }
     }
 }
 

@@ -12,25 +12,25 @@ use rustix::thread::{
 };
 
 use crate::exec::failure::{Errno, Failure, OrFail};
-use crate::exec::rung::Rung;
+use crate::exec::rung::{Processes, Rung};
 use crate::exec::sandbox::{Privileges, Sandbox};
 use crate::exec::{Process, sys};
 
 use super::first::Given;
-use super::{capabilities, limits, owners, seccomp};
+use super::{capabilities, chroot, limits, owners, seccomp};
 
 /// Where programs are looked for if the image says nothing: Docker's default.
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Becomes the program; returns only to say why not. Calls about owners may be handed over to who reads `owners`.
-pub(super) fn become_it(given: &Given, owners: &UnixStream) -> Failure {
-    match give_up(given, owners) {
+/// Becomes the program; returns only to say why not. Some of its calls are handed over through `calls`.
+pub(super) fn become_it(given: &Given, calls: Option<&UnixStream>) -> Failure {
+    match give_up(given, calls) {
         Ok(()) => execute(&given.process, &given.identity.home),
         Err(failure) => failure,
     }
 }
 
-fn give_up(given: &Given, owners: &UnixStream) -> Result<(), Failure> {
+fn give_up(given: &Given, calls: Option<&UnixStream>) -> Result<(), Failure> {
     let Given { process, identity, descriptors, .. } = given;
     let sandbox = &process.sandbox;
     if sandbox.terminal.is_none() {
@@ -42,15 +42,21 @@ fn give_up(given: &Given, owners: &UnixStream) -> Result<(), Failure> {
     chdir(Path::new(if process.cwd.is_empty() { "/" } else { &process.cwd }))
         .or_fail("enter", &process.cwd)?;
     limits::set(&sandbox.ulimits, *descriptors)?;
+    if given.rung.is_in_user_namespace() && given.processes == Processes::Shared {
+        sys::keep_signals_in().or_fail("keep in", "signals")?;
+    }
     capabilities::drop_bounding(sandbox.capabilities, given.rung)?;
     if sandbox.privileges == Privileges::Refused {
         sys::refuse_privileges().or_fail("set", "no_new_privs")?;
     }
     filter_calls(sandbox, given.rung)?;
-    if given.rung == Rung::SingleId {
-        // There is nobody else to become.
-        owners::hand_over(owners)?;
-        return capabilities::keep(sandbox.capabilities, given.rung);
+    match (given.rung, calls) {
+        (Rung::SingleId, calls) => {
+            calls.map_or(Ok(()), owners::hand_over)?;
+            // There is nobody else to become.
+            return capabilities::keep(sandbox.capabilities, given.rung);
+        }
+        (_, calls) => calls.map_or(Ok(()), chroot::proc::hand_over)?,
     }
     let groups: Vec<_> = identity.groups.iter().map(|&group| Gid::from_raw(group)).collect();
     set_thread_groups(&groups).or_fail("set", "supplementary groups")?;

@@ -4,6 +4,7 @@
 //! root        own namespaces over overlayfs                          CAP_SYS_ADMIN of the machine
 //! rootless    the same inside a user namespace, many ids             newuidmap, newgidmap, /etc/subuid
 //! single-id   the same with one id; other owners are written down    a user namespace
+//!                                                                    (both: `processes.rs` has what /proc is there)
 //! chroot      a changed root over a plain directory, no mount        CAP_SYS_CHROOT, CAP_CHOWN, …
 //! none        RUN is refused; everything else builds
 //! ```
@@ -16,6 +17,7 @@
 //! The others need nothing before there is a RUN, and so are tried only then ([`standing`]).
 
 mod obstacle;
+mod processes;
 mod subordinate;
 mod trial;
 
@@ -27,6 +29,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 pub use obstacle::Obstacle;
+pub use processes::{Hold, Processes};
 pub(super) use subordinate::{Ids, Mapping};
 
 use super::userns;
@@ -119,8 +122,8 @@ pub struct IsolationError {
 pub struct Found {
     /// Which.
     pub rung: Rung,
-    /// That it holds, or why not.
-    pub verdict: Result<(), Obstacle>,
+    /// How it holds, or why not.
+    pub verdict: Result<Hold, Obstacle>,
 }
 
 /// Where this process stands.
@@ -128,6 +131,8 @@ pub struct Found {
 pub struct Standing {
     /// On which rung.
     pub rung: Rung,
+    /// Whose processes programs live among.
+    pub processes: Processes,
     /// The better ones, and why not there; none if this one was asked for.
     pub not_taken: Vec<Obstacle>,
 }
@@ -159,7 +164,7 @@ pub fn stand(isolation: Isolation, state: &Path) -> Result<(), IsolationError> {
         Isolation::Auto => Some(climb(state)),
         Isolation::Only(rung) => {
             let taken = take(rung, state).map_err(|obstacle| IsolationError { rung, obstacle });
-            taken.map(|()| Some(Standing { rung, not_taken: Vec::new() }))?
+            taken.map(|hold| Some(Standing { rung, processes: hold.processes, not_taken: Vec::new() }))?
         }
     };
     let state = Some(state.to_owned());
@@ -210,26 +215,27 @@ fn climb(state: &Path) -> Standing {
 fn first_of(
     rungs: &[Rung],
     state: &Path,
-    take: &mut dyn FnMut(Rung, &Path) -> Result<(), Obstacle>,
+    take: &mut dyn FnMut(Rung, &Path) -> Result<Hold, Obstacle>,
 ) -> Standing {
     let mut not_taken = Vec::new();
     for &rung in rungs {
         match take(rung, state) {
-            Ok(()) => return Standing { rung, not_taken },
+            Ok(hold) => return Standing { rung, processes: hold.processes, not_taken },
             Err(obstacle) => not_taken.push(obstacle),
         }
     }
-    Standing { rung: Rung::None, not_taken }
+    Standing { rung: Rung::None, processes: Processes::Own, not_taken }
 }
 
 /// Tries a rung and steps on it.
-fn take(rung: Rung, state: &Path) -> Result<(), Obstacle> {
-    trial::attempt(rung, state)?;
+fn take(rung: Rung, state: &Path) -> Result<Hold, Obstacle> {
+    let hold = trial::attempt(rung, state)?;
     match rung {
-        Rung::Rootless => userns::enter(&Mapping::find()?),
-        Rung::SingleId => userns::enter(&Mapping::single()),
-        Rung::Root | Rung::Chroot | Rung::None => Ok(()),
+        Rung::Rootless => userns::enter(&Mapping::find()?)?,
+        Rung::SingleId => userns::enter(&Mapping::single())?,
+        Rung::Root | Rung::Chroot | Rung::None => {}
     }
+    Ok(hold)
 }
 
 #[cfg(test)]

@@ -40,12 +40,14 @@ pub(super) enum Step {
     Overlay,
     MountAttributes,
     Proc,
+    ProcOfContainer,
+    Signals,
     Chroot,
     Fork,
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::UserNamespace,
         Self::Map,
         Self::Namespaces,
@@ -54,6 +56,8 @@ impl Step {
         Self::Overlay,
         Self::MountAttributes,
         Self::Proc,
+        Self::ProcOfContainer,
+        Self::Signals,
         Self::Chroot,
         Self::Fork,
     ];
@@ -68,6 +72,8 @@ impl Step {
             Self::Overlay => "cannot mount overlayfs over the state folder",
             Self::MountAttributes => "cannot keep devices in a mount from being opened",
             Self::Proc => "cannot mount a fresh /proc",
+            Self::ProcOfContainer => "cannot bind the container's /proc",
+            Self::Signals => "cannot keep a program from signalling others (Landlock of Linux 6.12)",
             Self::Chroot => "cannot change the root directory",
             Self::Fork => "cannot start a process to try it",
         }

@@ -3,7 +3,7 @@
 //! ```text
 //! root                 namespaces ▶ private mounts ▶ trusted.* ▶ overlayfs ▶ its attributes
 //! rootless, single-id  user namespace ▶ one id mapped ▶ namespaces ▶ overlayfs with userxattr ▶ its attributes ▶ /proc
-//!                      (a grandchild)
+//!                      (a grandchild); where that is refused once more, with the container's and then without Landlock
 //! chroot               chroot, and the capabilities that owners need
 //! ```
 //!
@@ -18,15 +18,16 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, XattrFlags, open, unlinkat};
 use rustix::io::Errno as Kernel;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, mount_change,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount,
+    open_tree,
 };
 use rustix::process::{WaitOptions, chdir, chroot, waitpid};
 use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
 use tempfile::TempDir;
 
 use super::obstacle::Step;
-use super::{Mapping, Obstacle, Rung};
+use super::{Hold, Mapping, Obstacle, Processes, Rung};
 use crate::context::Scratch;
 use crate::exec::{Errno, sys};
 
@@ -52,16 +53,16 @@ pub(super) fn is_root_of_the_machine() -> bool {
 }
 
 /// Tries a rung.
-pub(super) fn attempt(rung: Rung, state: &Path) -> Result<(), Obstacle> {
+pub(super) fn attempt(rung: Rung, state: &Path) -> Result<Hold, Obstacle> {
     match rung {
-        Rung::Root => root(state),
+        Rung::Root => root(state).map(|()| Hold::full()),
         Rung::Rootless => {
             Mapping::find()?;
             user_namespace(rung, state)
         }
         Rung::SingleId => user_namespace(rung, state),
-        Rung::Chroot => change_root(),
-        Rung::None => Ok(()),
+        Rung::Chroot => change_root().map(|()| Hold::full()),
+        Rung::None => Ok(Hold::full()),
     }
 }
 
@@ -75,32 +76,63 @@ fn root(state: &Path) -> Result<(), Obstacle> {
     }
     can_pivot(Rung::Root)?;
     let layers = Layers::make(state).map_err(|error| unmade(Rung::Root, &error))?;
-    layers.try_with(Rung::Root, |layers| {
-        separate()?;
+    let tried = layers.try_with(|layers| {
+        separate(Processes::Own)?;
         chdir(layers.path()).map_err(at(Step::Overlay))?;
         rustix::fs::setxattr(c".", c"trusted.overlay.oxbox", b"y", XattrFlags::empty())
             .map_err(at(Step::Attributes))?;
         overlay(Flavour::Trusted)
-    })
+    });
+    tried.map_err(|stuck| refused(Rung::Root, stuck))
 }
 
-fn user_namespace(rung: Rung, state: &Path) -> Result<(), Obstacle> {
+/// Tries a user namespace, with the best /proc that can be had there.
+fn user_namespace(rung: Rung, state: &Path) -> Result<Hold, Obstacle> {
     can_pivot(rung)?;
+    let mut because = None;
+    for processes in Processes::ALL {
+        match user_namespace_among(processes, rung, state)? {
+            Ok(()) => return Ok(Hold { processes, because }),
+            // It is the first way that is to be mended.
+            Err(stuck) => because = because.or(Some(refused(rung, stuck))),
+        }
+    }
+    Err(because.expect("because there is a way to try, and it did not hold"))
+}
+
+/// Tries a user namespace; of what is tried last, another variant may hold.
+fn user_namespace_among(
+    processes: Processes,
+    rung: Rung,
+    state: &Path,
+) -> Result<Result<(), Stuck>, Obstacle> {
     let layers = Layers::make(state).map_err(|error| unmade(rung, &error))?;
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let (users, groups) = (format!("0 {uid} 1"), format!("0 {gid} 1"));
-    layers.try_with(rung, |layers| {
+    let tried = layers.try_with(|layers| {
         sys::unshare(UnshareFlags::NEWUSER).map_err(kernel).map_err(at(Step::UserNamespace))?;
         let maps = [(c"/proc/self/uid_map", users.as_str()), (c"/proc/self/setgroups", "deny")];
         for (path, text) in maps.into_iter().chain([(c"/proc/self/gid_map", groups.as_str())]) {
             let map = open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(at(Step::Map))?;
             rustix::io::write(map, text.as_bytes()).map_err(at(Step::Map))?;
         }
-        separate()?;
+        separate(processes)?;
         chdir(layers.path()).map_err(at(Step::Overlay))?;
         overlay(Flavour::User)?;
-        in_child(&mut || proc_mount())
-    })
+        match processes {
+            Processes::Own => in_child(&mut || proc_mount()),
+            Processes::Shared => {
+                proc_of_container()?;
+                sys::keep_signals_in().map_err(kernel).map_err(at(Step::Signals))
+            }
+            Processes::Renumbered => proc_of_container(),
+        }
+    });
+    match tried {
+        Err((step @ (Step::Proc | Step::ProcOfContainer | Step::Signals), errno)) => Ok(Err((step, errno))),
+        Err(stuck) => Err(refused(rung, stuck)),
+        Ok(()) => Ok(Ok(())),
+    }
 }
 
 /// Whether the root can be left for another. To try it would take one more namespace, and only one root is known that
@@ -133,8 +165,7 @@ fn change_root() -> Result<(), Obstacle> {
         let hint = "run as root of a container with the capabilities that Docker and Podman give by default";
         return Err(Obstacle::missing(Rung::Chroot, reason, hint));
     }
-    let refused = |(step, errno)| Obstacle::refused(Rung::Chroot, step, Errno::from(errno));
-    in_child(&mut || chroot(c"/").map_err(at(Step::Chroot))).map_err(refused)
+    in_child(&mut || chroot(c"/").map_err(at(Step::Chroot))).map_err(|stuck| refused(Rung::Chroot, stuck))
 }
 
 /// The directories of a small overlay.
@@ -161,14 +192,13 @@ impl Layers {
     }
 
     /// Has a child try something, and says how far it came.
-    fn try_with(
-        self,
-        rung: Rung,
-        mut child: impl FnMut(&Folder) -> Result<(), Stuck>,
-    ) -> Result<(), Obstacle> {
-        let refused = |(step, errno)| Obstacle::refused(rung, step, Errno::from(errno));
-        in_child(&mut || child(&self.0)).map_err(refused)
+    fn try_with(self, mut child: impl FnMut(&Folder) -> Result<(), Stuck>) -> Result<(), Stuck> {
+        in_child(&mut || child(&self.0))
     }
+}
+
+fn refused(rung: Rung, (step, errno): Stuck) -> Obstacle {
+    Obstacle::refused(rung, step, Errno::from(errno))
 }
 
 impl Folder {
@@ -185,8 +215,9 @@ fn unmade(rung: Rung, error: &io::Error) -> Obstacle {
     Obstacle::missing(rung, format!("cannot write into the state folder: {error}"), hint)
 }
 
-fn separate() -> Result<(), Stuck> {
-    let flags = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+fn separate(processes: Processes) -> Result<(), Stuck> {
+    let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    flags.set(UnshareFlags::NEWPID, processes.are_separate());
     sys::unshare(flags).map_err(kernel).map_err(at(Step::Namespaces))?;
     mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(at(Step::Private))
 }
@@ -238,6 +269,17 @@ fn proc_mount() -> Result<(), Stuck> {
         fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
     };
     mount().map(drop).map_err(at(Step::Proc))
+}
+
+/// Shows the container's /proc in a second place.
+fn proc_of_container() -> Result<(), Stuck> {
+    let bind = || {
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+        let mount = open_tree(CWD, c"/proc", flags)?;
+        move_mount(mount, c"", CWD, c"lower", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    };
+    bind().map_err(at(Step::ProcOfContainer))
 }
 
 /// Runs `attempt` in a child process, which must do nothing but system calls.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use oxbox_builder::exec::Runtime;
-use oxbox_builder::exec::rung::{self, Found, Rung};
+use oxbox_builder::exec::rung::{self, Found, Processes, Rung};
 use oxbox_copy::config::Environment;
 use oxbox_layers::oci::Platform;
 use serde::Serialize;
@@ -44,7 +44,10 @@ pub(super) struct Isolation {
 pub(super) struct Way {
     pub(super) rung: Rung,
     pub(super) works: bool,
-    /// Why it does not.
+    /// Whose processes a program lives among, if not among its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) processes: Option<Processes>,
+    /// Why it does not work, or not with processes of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) obstacle: Option<String>,
     /// How to mend that.
@@ -72,9 +75,12 @@ pub(super) fn look(state: &Path) -> Machine {
 
 fn isolation(state: &Path) -> Isolation {
     let way = |found: Found| {
-        let (works, obstacle) = (found.verdict.is_ok(), found.verdict.err());
+        let (works, processes, obstacle) = match found.verdict {
+            Ok(hold) => (true, hold.because.is_some().then_some(hold.processes), hold.because),
+            Err(obstacle) => (false, None, Some(obstacle)),
+        };
         let hint = obstacle.as_ref().and_then(|obstacle| obstacle.hint.clone());
-        Way { rung: found.rung, works, obstacle: obstacle.map(|obstacle| obstacle.reason), hint }
+        Way { rung: found.rung, works, processes, obstacle: obstacle.map(|obstacle| obstacle.reason), hint }
     };
     let all = rung::survey(state).into_iter();
     let rungs: Vec<_> = all.filter(|found| found.rung != Rung::None).map(way).collect();

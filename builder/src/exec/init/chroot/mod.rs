@@ -7,7 +7,8 @@
 //!
 //! What differs from a run in namespaces, and cannot be helped:
 //!
-//! - /proc and /sys are empty, the network and the host's name are the container's.
+//! - /proc is made of answers, see `proc/`, or empty. /sys is empty, the network and the host's name are the
+//!   container's.
 //! - /dev has real devices only if mknod is allowed (Docker's default, not Podman's): see `devices.rs`.
 //! - The program sees no process of others only because there is no /proc, and could signal them if it guessed
 //!   their ids. It has no CAP_SYS_CHROOT, with which root leaves a changed root, and so no chroot of its own.
@@ -16,9 +17,9 @@
 //! sudo with it.
 
 mod devices;
-mod leftovers;
 mod mounts;
 mod placed;
+pub(super) mod proc;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -37,9 +38,10 @@ use crate::exec::{Exit, Mount, Network, Root, cgroup, hosts, sys};
 
 use super::first::{self, Given};
 use super::mountpoint::Mountpoints;
-use super::{outer, terminal};
+use super::{leftovers, outer, terminal};
 use devices::Devices;
 use placed::Placed;
+use proc::Office;
 
 /// Runs the program of a plan.
 pub(super) fn carry_out(mut plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
@@ -62,8 +64,9 @@ pub(super) fn carry_out(mut plan: Plan, socket: &UnixStream) -> Result<Exit, Fai
     let root = open(&path, flags, Mode::empty()).or_fail("open", &path)?;
     let mut mounts = hosts::mounts(&plan.process, &plan.resolver);
     mounts.append(&mut plan.process.mounts);
-    let Plan { process, descriptors, rung, .. } = plan;
-    let given = Given { identity: outer::identify(&root, &process.user)?, process, rung, descriptors };
+    let Plan { process, descriptors, rung, processes, .. } = plan;
+    let identity = outer::identify(&root, &process.user)?;
+    let given = Given { identity, process, rung, processes, descriptors };
 
     let mut mountpoints = Mountpoints::new(root.as_fd());
     // The root is beneath the state folder: state/roots/<claim>/fs.
@@ -73,7 +76,7 @@ pub(super) fn carry_out(mut plan: Plan, socket: &UnixStream) -> Result<Exit, Fai
     let result = mountpoints
         .working_directory(&given.process.cwd, &given.identity)
         .and_then(|()| furnish(&mut placed, &mut mountpoints, &mounts, state))
-        .and_then(|devices| watch(&given, &root, devices, socket));
+        .and_then(|(folder, devices)| watch(&given, (&root, &path, &folder), devices, socket));
     // Also after a failure: the caller may want to look at what is there.
     let removed = placed.remove().and_then(|()| mountpoints.remove());
     let exit = result?;
@@ -98,31 +101,41 @@ fn furnish(
     mountpoints: &mut Mountpoints<'_>,
     mounts: &[Mount],
     state: &Path,
-) -> Result<Devices, Failure> {
-    for target in ["/proc", "/sys"] {
-        placed.directory(mountpoints, target, 0o555)?;
-    }
+) -> Result<(OwnedFd, Devices), Failure> {
+    placed.directory(mountpoints, "/sys", 0o555)?;
+    let proc = placed.directory(mountpoints, "/proc", 0o555)?;
     let dev = placed.directory(mountpoints, "/dev", 0o755)?;
     let devices = Devices::make(&dev)?;
     mounts.iter().try_for_each(|mount| mounts::place(mount, placed, mountpoints, state))?;
-    Ok(devices)
+    Ok((proc, devices))
 }
 
 /// Starts the program and waits until it and all that it started are gone.
-fn watch(given: &Given, root: &OwnedFd, devices: Devices, socket: &UnixStream) -> Result<Exit, Failure> {
+fn watch(
+    given: &Given,
+    (root, path, folder): (&OwnedFd, &Path, &OwnedFd),
+    devices: Devices,
+    socket: &UnixStream,
+) -> Result<Exit, Failure> {
     let children = sys::watch_children().or_fail("watch", "children")?;
     let null = openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .or_fail("open", "/dev/null")?;
-    let program = first::start(given, || {
+    let proc = openat(CWD, "/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .or_fail("open", "/proc")?;
+    let calls = match proc::may_show(root, &given.identity) {
+        true => Some(proc::start(&Office { proc: &proc, root, path, folder })?),
+        false => None,
+    };
+    let program = first::start(given, calls, || {
         rustix::stdio::dup2_stdin(&null).or_fail("replace", "standard input")?;
         terminal::give(&given.process, socket)?;
         fchdir(root).or_fail("enter", "the root")?;
         chroot(".").or_fail("change the root to", Path::new("."))?;
         chdir("/").or_fail("enter", "the root")
     });
-    let result = program.and_then(|(program, _)| attend(program, socket, &children, devices));
+    let result = program.and_then(|program| attend(program, socket, &children, devices));
     // Also of a program that was started and then failed.
-    leftovers::end_all()?;
+    leftovers::end_all(&proc)?;
     result
 }
 

@@ -6,10 +6,10 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use oxbox_layers::tar::Kind;
 use oxbox_layers::tree::recorded;
 use rustix::fs::{FileType, XattrFlags};
-use rustix::process::Pid;
 
 use crate::exec::sys::{self, Answer, Call};
 
+use super::super::listener::give_back;
 use super::place::{self, Last};
 
 /// What a call says in place of an id to leave it as it is.
@@ -119,7 +119,7 @@ fn show(call: &Call, file: &OwnedFd, address: u64) -> io::Result<Answer> {
         found.st_mode = found.st_mode & 0o7777 | kind;
         found.st_rdev = device;
     }
-    write(call, address, sys::bytes_of(&found))
+    give_back(call, address, sys::bytes_of(&found))
 }
 
 /// The same for the call that shows more.
@@ -136,13 +136,7 @@ fn show_more(call: &Call, file: &OwnedFd) -> io::Result<Answer> {
         found.stx_mode = found.stx_mode & 0o7777 | kind as u16;
         (found.stx_rdev_major, found.stx_rdev_minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     }
-    write(call, call.arguments[4], sys::bytes_of(&found))
-}
-
-fn write(call: &Call, address: u64, bytes: &[u8]) -> io::Result<Answer> {
-    let process = Pid::from_raw(call.process).ok_or(io::ErrorKind::NotFound)?;
-    sys::write_memory(process, address, bytes)?;
-    Ok(Answer::Done(0))
+    give_back(call, call.arguments[4], sys::bytes_of(&found))
 }
 
 fn owner(file: &OwnedFd) -> Option<(u64, u64)> {
@@ -170,7 +164,7 @@ fn attribute(file: &OwnedFd, name: &[u8]) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// A path that leads to an open file, whatever its name.
+/// A path in /proc that leads to an open file, whatever its name.
 fn own_path(file: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
+    format!("self/fd/{}", file.as_raw_fd())
 }

@@ -5,12 +5,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
-use rustix::process::Pid;
 
-use crate::exec::sys;
-
-/// The kernel's own bound of a path, with its zero byte.
-const MAX_PATH_BYTES: usize = 4096;
+use super::super::listener;
 
 /// Whether a link at the end of a path is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +25,7 @@ pub(super) fn by_path(
 ) -> io::Result<OwnedFd> {
     let path = match address {
         0 => CString::default(),
-        address => path(process, address)?,
+        address => listener::path(process, address)?,
     };
     if path.is_empty() {
         return match empty {
@@ -40,7 +36,7 @@ pub(super) fn by_path(
     let is_absolute = path.as_bytes().starts_with(b"/");
     let (base, mut resolve) = match is_absolute {
         // Where it is now the root, if it changed that.
-        true => (open(format!("/proc/{process}/root"), FOUND, Mode::empty())?, ResolveFlags::IN_ROOT),
+        true => (open(format!("{process}/root"), FOUND, Mode::empty())?, ResolveFlags::IN_ROOT),
         false => (by_descriptor(process, directory)?, ResolveFlags::empty()),
     };
     // A link of /proc into this process's own files is not the program's to follow.
@@ -55,30 +51,10 @@ pub(super) fn by_path(
 /// Opens what a descriptor of another process names.
 pub(super) fn by_descriptor(process: i32, descriptor: i32) -> io::Result<OwnedFd> {
     let path = match descriptor {
-        libc::AT_FDCWD => format!("/proc/{process}/cwd"),
-        descriptor => format!("/proc/{process}/fd/{descriptor}"),
+        libc::AT_FDCWD => format!("{process}/cwd"),
+        descriptor => format!("{process}/fd/{descriptor}"),
     };
     Ok(rustix::fs::openat(CWD, path, FOUND, Mode::empty())?)
 }
 
 const FOUND: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
-
-/// Reads a path in the memory of another process.
-fn path(process: i32, address: u64) -> io::Result<CString> {
-    const PAGE_BYTES: u64 = 4096;
-    let pid = Pid::from_raw(process).ok_or(io::ErrorKind::NotFound)?;
-    let (mut path, mut at) = (Vec::new(), address);
-    while path.len() < MAX_PATH_BYTES {
-        // What follows in the next page may not be there.
-        let until_page = PAGE_BYTES - at % PAGE_BYTES;
-        let mut piece = vec![0; usize::try_from(until_page).expect("because a page is small")];
-        let count = sys::read_memory(pid, at, &mut piece)?;
-        if let Some(end) = piece[..count].iter().position(|&byte| byte == 0) {
-            path.extend_from_slice(&piece[..end]);
-            return CString::new(path).map_err(io::Error::other);
-        }
-        path.extend_from_slice(&piece[..count]);
-        at += count as u64;
-    }
-    Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG))
-}

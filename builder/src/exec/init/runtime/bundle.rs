@@ -106,7 +106,7 @@ impl Bundle {
             let destination = place.to_str().map_or_else(|| target.clone(), |place| format!("/{place}"));
             let source = format!("{MOUNTS}/{number}");
             match what {
-                What::Proc => mounts.push(Mounted::of("proc", destination, &QUIET)),
+                What::Proc(_) => mounts.push(Mounted::of("proc", destination, &QUIET)),
                 What::Sys(Some(host)) if network == Network::Host => {
                     mounts.push(self.show(&host, Kind::Directory, destination, source)?);
                 }

@@ -24,13 +24,14 @@ use rustix::thread::{CapabilitySet, UnshareFlags, capabilities, capability_is_in
 
 use crate::exec::failure::{Errno, Failure, OrFail};
 use crate::exec::plan::Plan;
+use crate::exec::rung::Processes;
 use crate::exec::runtime::config::{Config, Held, Hidden};
 use crate::exec::sandbox::{Capabilities, Ulimit};
 use crate::exec::{Exit, Network, Process, runtime, sys};
 
 use super::mountpoint::Mountpoints;
 use super::mounts::{MASKED_PROC, MASKED_SYS, READ_ONLY_PROC};
-use super::outer::{self, Stage};
+use super::outer::{self, Duties, Stage};
 use super::seccomp;
 use bundle::Bundle;
 use container::Container;
@@ -44,7 +45,8 @@ const DESCRIPTORS: u32 = 7;
 /// Runs the program of a plan.
 pub(super) fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure> {
     let (process, rung) = (&plan.process, plan.rung);
-    if runtime::check(rung).is_err() {
+    // It mounts a /proc of its own.
+    if runtime::check(rung).is_err() || plan.processes != Processes::Own {
         return Err(Failure::Unable { what: "start a runtime (--runtime)".to_owned(), rung });
     }
     let limits = limits(process, plan.descriptors)?;
@@ -52,7 +54,7 @@ pub(super) fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure
         sys::unshare(UnshareFlags::NEWNET).or_fail("unshare", "the network namespace")?;
         sys::raise_loopback().or_fail("raise", "the loopback interface")?;
     }
-    let Stage { root, mut planned, keeper: _keeper } = outer::set_up(&plan)?;
+    let Stage { root, mut planned, keeper: _keeper, proc } = outer::set_up(&plan)?;
     let identity = outer::identify(&root, &process.user)?;
     let mut mountpoints = Mountpoints::new(root.as_fd());
     let ready = mountpoints
@@ -79,7 +81,9 @@ pub(super) fn carry_out(plan: Plan, socket: &UnixStream) -> Result<Exit, Failure
                 hidden: hidden(),
             };
             bundle.write(&config.document()?)?;
-            outer::watch(|alive| Container { runtime, process, bundle: &bundle, socket }.main(alive))
+            let duties = Duties { processes: plan.processes, proc: &proc, calls: None };
+            let container = Container { runtime, process, bundle: &bundle, socket };
+            outer::watch(&duties, |alive| container.main(alive))
         });
     // Also after a failure: the caller may want to look at what the upper directory holds.
     let removed = mountpoints.remove();

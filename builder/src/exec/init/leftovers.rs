@@ -5,8 +5,12 @@
 //! faster than they are found would never be at its end.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
 
+use rustix::fs::{Dir, Mode, OFlags, openat};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 
 use crate::exec::failure::{Failure, OrFail};
@@ -14,19 +18,19 @@ use crate::exec::failure::{Failure, OrFail};
 /// More rounds than a program can have us go: each stops all that were started before it.
 const MAX_ROUNDS: usize = 1000;
 
-/// Kills every descendant and waits for its end.
-pub(super) fn end_all() -> Result<(), Failure> {
+/// Kills every descendant that `proc` shows, and waits for its end.
+pub(super) fn end_all(proc: &OwnedFd) -> Result<(), Failure> {
     for _ in 0..MAX_ROUNDS {
         let mut stopped = HashSet::new();
         for _ in 0..MAX_ROUNDS {
-            let new: Vec<i32> = descendants().into_iter().filter(|pid| stopped.insert(*pid)).collect();
+            let new: Vec<i32> = descendants(proc).into_iter().filter(|pid| stopped.insert(*pid)).collect();
             if new.is_empty() {
                 break;
             }
             signal(&new, Signal::STOP);
         }
         signal(&stopped.into_iter().collect::<Vec<_>>(), Signal::KILL);
-        if reap_all()? {
+        if reap_all(proc)? {
             return Ok(());
         }
     }
@@ -34,7 +38,7 @@ pub(super) fn end_all() -> Result<(), Failure> {
 }
 
 /// Reaps until there is no child, or none that was killed.
-fn reap_all() -> Result<bool, Failure> {
+fn reap_all(proc: &OwnedFd) -> Result<bool, Failure> {
     loop {
         match wait(WaitOptions::empty()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -42,7 +46,7 @@ fn reap_all() -> Result<bool, Failure> {
             Err(error) => return Err(error).or_fail("wait for", "what the program left running"),
         }
         // Orphans of the dead arrive alive.
-        if !descendants().is_empty() {
+        if !descendants(proc).is_empty() {
             return Ok(false);
         }
     }
@@ -58,8 +62,8 @@ fn signal(pids: &[i32], signal: Signal) {
 }
 
 /// Returns the ids of all living processes below this one.
-fn descendants() -> Vec<i32> {
-    let parents = parents();
+fn descendants(proc: &OwnedFd) -> Vec<i32> {
+    let parents = parents(proc);
     let own = getpid().as_raw_nonzero().get();
     let is_below = |pid: i32| {
         let mut at = pid;
@@ -77,11 +81,15 @@ fn descendants() -> Vec<i32> {
 }
 
 /// Returns the parent of each living process.
-fn parents() -> HashMap<i32, i32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    let parent = |name: std::ffi::OsString| {
-        let pid: i32 = name.to_str()?.parse().ok()?;
-        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+fn parents(proc: &OwnedFd) -> HashMap<i32, i32> {
+    let entries = Dir::read_from(proc).into_iter().flatten().filter_map(Result::ok);
+    let parent = |name: &CStr| {
+        let pid: i32 = name.to_str().ok()?.parse().ok()?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let mut stat = Vec::new();
+        File::from(openat(proc, format!("{pid}/stat"), flags, Mode::empty()).ok()?)
+            .read_to_end(&mut stat)
+            .ok()?;
         // The name, in brackets, may hold anything.
         let rest = stat.rsplit(|&byte| byte == b')').next()?;
         let mut fields = std::str::from_utf8(rest).ok()?.split_ascii_whitespace();

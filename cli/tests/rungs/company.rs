@@ -3,8 +3,7 @@
 use super::support::ladder::{Place, Rung};
 
 /// Ignores what can be ignored, in a session of its own, with a parent that is gone.
-const STUBBORN: &str =
-    "RUN (/bin/busybox setsid sh -c 'trap \"\" TERM HUP INT; sleep 4321; sleep 4321' &); echo started; sleep 4321\n";
+const STUBBORN: &str = "RUN (/bin/busybox setsid sh -c 'trap \"\" TERM HUP INT; sleep 4321; sleep 4321' &); echo started; sleep 4321\n";
 
 /// Starts a build and waits for its RUN. The builder is $builder, the init $init, its child $first.
 const START: &str = "busybox() { /bin/busybox \"$@\"; }

@@ -15,9 +15,9 @@ use crate::context::{Directory, Ignore, Scratch, TreeError};
 use crate::definition::{Definition, Origin};
 use crate::depot::{self, Caches, Stocks};
 use crate::dockerfile::SourceFile;
-use crate::exec::Interrupt;
 use crate::exec::network::NoConnector;
 use crate::exec::rung::{self, Standing};
+use crate::exec::{Failure, Interrupt};
 use crate::export::files::{self, Files, Filesystem};
 use crate::export::form::Form;
 use crate::export::{ExportError, Exported, export};
@@ -28,7 +28,7 @@ use crate::lint::{self, Checked, Rule};
 use crate::mounts::{Mounts, MountsError};
 use crate::op::git::Repositories;
 use crate::op::run::{self, Copies, Surroundings};
-use crate::plan::graph::Op;
+use crate::plan::graph::{Op, Vertex};
 use crate::plan::{self, Base, Bases, Graph, LayoutImage, Plan, ResultForm};
 use crate::progress::{Event, Progress};
 use crate::snapshot::{ByRung, SnapshotError, Snapshotter as _};
@@ -143,6 +143,9 @@ pub enum BuildError {
     /// Nothing runs programs here, and there is a RUN; nothing was made.
     #[error("{file}:{line}: RUN cannot work here{}", reasons(.standing))]
     NoIsolation { file: String, line: usize, standing: Standing },
+    /// A RUN wants what cannot be had here; nothing was made.
+    #[error("{file}:{line}: RUN cannot have what it wants")]
+    Unable { file: String, line: usize, source: Failure },
     #[error(transparent)]
     Mounts(#[from] MountsError),
     #[error(transparent)]
@@ -185,7 +188,7 @@ pub fn build(
     let store = Arc::new(Lazy::new(Arc::clone(&request.store), Arc::clone(fetch)));
     let plan = read_plan(&definition, request, &store, fetch, progress)?;
     let file = PathBuf::from(&definition.name);
-    check_runs(&plan.graph, &file)?;
+    check_runs(&plan.graph, &file, &request.surroundings)?;
     let (fresh, places) = fresh(&definition, &plan.graph, request, progress);
     let (epoch, created) = request.times.of(&plan, jiff::Timestamp::now().as_second());
     let listeners = (&**fetch, progress);
@@ -242,15 +245,21 @@ fn write(
 }
 
 /// Refuses RUN where nothing runs programs, before anything is made.
-fn check_runs(graph: &Graph, file: &Path) -> Result<(), BuildError> {
-    let mut runs = graph.vertices.iter().filter(|vertex| matches!(vertex.op, Op::Run(_)));
-    match runs.next() {
-        Some(vertex) if rung::is_refused() => {
-            let (file, standing) = (file.display().to_string(), rung::standing().clone());
-            Err(BuildError::NoIsolation { file, line: vertex.line, standing })
-        }
-        _ => Ok(()),
+fn check_runs(graph: &Graph, file: &Path, surroundings: &Surroundings) -> Result<(), BuildError> {
+    let file = || file.display().to_string();
+    let is_run = |vertex: &&Vertex| matches!(vertex.op, Op::Run(_));
+    if let Some(vertex) = graph.vertices.iter().find(is_run).filter(|_| rung::is_refused()) {
+        let standing = rung::standing().clone();
+        return Err(BuildError::NoIsolation { file: file(), line: vertex.line, standing });
     }
+    for vertex in &graph.vertices {
+        if let Op::Run(run) = &vertex.op
+            && let Some(source) = run::unable(run, surroundings)
+        {
+            return Err(BuildError::Unable { file: file(), line: vertex.line, source });
+        }
+    }
+    Ok(())
 }
 
 /// Plans the Dockerfile, and checks it while its base images are at hand.
@@ -357,6 +366,12 @@ fn workshop<'a>(
     })?;
     let snapshots = Box::new(ByRung::open(state)?);
     snapshots.sweep()?;
+    if let Err(error) = Scratch::sweep(state) {
+        tracing::warn!(%error, "cannot remove what killed builds left");
+    }
+    if let Err(error) = request.store.sweep_leftovers() {
+        tracing::warn!(%error, "cannot remove what killed builds wrote into the store");
+    }
     let stat = state.join("stat");
     let open = |path: &Path, ignore| {
         let context = Directory::open(path, ignore)?;

@@ -37,14 +37,14 @@ use oxbox_layers::store::{ReachError, StoreError, Sweep};
 pub use self::bounds::{Amount, Bounds, Disk, Kind};
 pub use self::evict::{Evicted, evict};
 pub use self::indexes::sweep_indexes;
-pub use self::leftovers::{Leftovers, sweep_leftovers};
+pub use self::leftovers::{Leftovers, sweep_abandoned, sweep_leftovers};
 pub use self::tidy::tidy;
 pub use self::usage::{Usage, usage};
 use crate::context::Scratch;
 use crate::mounts::MountsError;
 use crate::op::git;
 use crate::snapshot::SnapshotError;
-use crate::solve::{Cache, CacheError};
+use crate::solve::{Cache, CacheError, LockError};
 
 /// What was forgotten, or would be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct Forgotten {
 pub enum HousekeepingError {
     #[error(transparent)]
     Cache(#[from] CacheError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error(transparent)]
     Mounts(#[from] MountsError),
     #[error(transparent)]
@@ -100,7 +102,7 @@ pub fn forget(state: &Path, sweep: Sweep) -> Result<Forgotten, HousekeepingError
     forgotten.bytes += bytes;
     if let Some(cache) = cache {
         forgotten.records = match sweep {
-            Sweep::Remove => cache.forget_before(i64::MAX)?,
+            Sweep::Remove => cache.forget_all()?,
             Sweep::DryRun => cache.count()?,
         };
     }

@@ -20,9 +20,14 @@ pub struct Scratch {
 impl Scratch {
     /// Makes one below a state folder, and removes what dead processes left there.
     pub fn new(state: &Path) -> io::Result<Self> {
+        Self::sweep(state)?;
+        Self::beside_others(state)
+    }
+
+    /// The same, and leaves alone what dead processes left: for who may be unable to remove it.
+    pub(crate) fn beside_others(state: &Path) -> io::Result<Self> {
         let parent = parent(state);
         fs::create_dir_all(&parent)?;
-        Self::sweep(state)?;
         Ok(Self { claim: Claim::new(&parent).map_err(io::Error::other)? })
     }
 

@@ -57,7 +57,7 @@ pub fn interact(process: &Process, interrupt: &Interrupt, seat: Seat<'_>) -> Res
         Ok(None) => Err(ExecError::Interrupted),
         Err(error) => Err(error),
     };
-    end(child, outcome, sent)
+    end(child, &socket, outcome, sent)
 }
 
 /// The builder's terminal, raw until this is dropped.

@@ -16,7 +16,8 @@
 //! masked and read-only paths in /proc, a small /dev. `no_new_privs` stays off, so `sudo` works.
 //!
 //! Where that is not allowed there are other ways, see `rung/`; a user namespace is entered by the builder itself
-//! (`userns.rs`), so that the picture above is the same in there.
+//! (`userns.rs`), so that the picture above is the same in there. An OCI runtime may make the container in the place of
+//! process 1, see `runtime/`.
 //!
 //! Not here: what a layer is (`snapshot/`), what a RUN means (`op/`).
 

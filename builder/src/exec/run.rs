@@ -1,11 +1,14 @@
 //! The builder's side of a run: starts the init, passes output on, waits.
 
 use std::io::{self, Read};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -21,6 +24,12 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 /// More than any outcome: one failure with a path and a program name.
 const MAX_OUTCOME_BYTES: u64 = 1 << 20;
+
+/// How long an init may take to end with all that it started.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Why there is no [`Exit`].
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +61,8 @@ pub enum ExecError {
         /// How it ended.
         status: ExitStatus,
     },
-    /// The build was interrupted before the program was started.
-    #[error("interrupted before the program was started")]
+    /// The build was interrupted before the program was started, or while it ran.
+    #[error("interrupted")]
     Interrupted,
 }
 
@@ -98,7 +107,7 @@ pub fn run(
         Ok(None) => Err(ExecError::Interrupted),
         Err(error) => Err(error),
     };
-    end(child, outcome, sent).map_err(|error| words.explain(error))
+    end(child, &socket, outcome, sent).map_err(|error| words.explain(error))
 }
 
 /// Starts an init and tells it what to do; also returns whether it heard that.
@@ -132,13 +141,13 @@ pub(super) fn begin(
 /// Waits for an init that has said all, and returns how its program ended.
 pub(super) fn end(
     mut child: Child,
+    socket: &UnixStream,
     outcome: Result<Vec<u8>, ExecError>,
     sent: io::Result<()>,
 ) -> Result<Exit, ExecError> {
     let control = |verb| move |source| ExecError::Control { verb, source };
     if outcome.is_err() {
-        // With the init all that it started ends. If it is gone already, so much the better.
-        let _ = child.kill();
+        give_up(&mut child, socket).map_err(control("give up"))?;
     }
     let status = child.wait().map_err(control("wait for"))?;
     match serde_json::from_slice(&outcome?) {
@@ -149,6 +158,22 @@ pub(super) fn end(
             Err(ExecError::Vanished { status })
         }
     }
+}
+
+/// Has an init end that nobody listens to any more, with all that it started.
+///
+/// It is not killed at once: then it would be gone before the others, who would write where things are removed by now.
+fn give_up(child: &mut Child, socket: &UnixStream) -> io::Result<()> {
+    // It fails only if the other end is closed already.
+    let _ = socket.shutdown(Shutdown::Both);
+    let begun = Instant::now();
+    while child.try_wait()?.is_none() {
+        if begun.elapsed() > PATIENCE {
+            return child.kill();
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 fn start(socket: UnixStream) -> Result<Child, ExecError> {

@@ -7,6 +7,11 @@ use std::time::Duration;
 use oxbox_layers::store::Sweep;
 
 use super::{HousekeepingError, list, measure, remove};
+use crate::context::Scratch;
+use crate::exec::cgroup;
+use crate::mounts::Mounts;
+use crate::snapshot::{Overlay, Plain, Snapshotter as _};
+use crate::solve::Locks;
 
 /// An unfinished file this old is nobody's: writing one takes seconds.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
@@ -32,6 +37,29 @@ pub fn sweep_leftovers(state: &Path, sweep: Sweep) -> Result<Leftovers, Housekee
         }
     }
     Ok(left)
+}
+
+/// Removes what killed builds had under way: roots, cache mounts that were being filled, control groups, locks.
+///
+/// Each build does so when it begins; this is for who wants the room and no build. As with builds, what belongs to a
+/// living process stays.
+pub fn sweep_abandoned(state: &Path) -> Result<(), HousekeepingError> {
+    let io = |verb| move |source| HousekeepingError::Io { verb, path: state.to_owned(), source };
+    cgroup::sweep(state).map_err(io("look for control groups of"))?;
+    if state.join("snapshots").exists() {
+        for overlay in Overlay::open_all(state)? {
+            overlay.sweep()?;
+        }
+    }
+    if Plain::is_used(state) {
+        Plain::new(state)?.sweep()?;
+    }
+    Mounts::new(state).sweep()?;
+    let locks = state.join("locks/steps");
+    if locks.exists() {
+        Locks::open(&locks)?;
+    }
+    Scratch::sweep(state).map_err(io("sweep the scratch folder of"))
 }
 
 /// Removes what nobody finishes any more.

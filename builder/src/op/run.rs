@@ -14,6 +14,7 @@ mod agent;
 mod beforehand;
 mod copies;
 mod files;
+mod interruptible;
 mod mounts;
 mod surroundings;
 
@@ -26,6 +27,7 @@ use oxbox_layers::store::BlobStore;
 use oxbox_layers::tar::{Entry, whiteout};
 use oxbox_layers::tree::{self, ChangeSink, EmitError, Root, TreeError};
 
+use self::interruptible::Interruptible;
 use self::mounts::Prepared;
 use crate::exec::cgroup::Reached;
 use crate::exec::given::{GiveError, give_new_files};
@@ -36,7 +38,7 @@ use crate::plan::graph::{Mount, Network, Run};
 use crate::snapshot::{Active, Known, Layers, SnapshotError, Snapshotter};
 use crate::solve::{Key, KeyHasher};
 
-pub use beforehand::prepare;
+pub use beforehand::{prepare, unable};
 pub use copies::{Copies, CopiesError};
 pub use files::FilesError;
 pub use mounts::{Backing, Material, wanted};
@@ -287,7 +289,8 @@ pub fn make(
 
 /// Makes a root of layers, unpacking those that are not here.
 fn stand_on(below: &Below<'_>, room: &Room<'_>) -> Result<Active, SnapshotError> {
-    let stored = Stored { layers: below.layers, store: room.store, known: room.known };
+    let Room { store, known, interrupt, .. } = *room;
+    let stored = Stored { layers: below.layers, store, known, interrupt };
     room.snapshots.prepare_from(below.chain, &stored)
 }
 
@@ -296,12 +299,13 @@ struct Stored<'a, 'below, 'known> {
     layers: &'below (dyn Fn() -> &'below [Layer] + Sync),
     store: &'a dyn BlobStore,
     known: &'a (dyn Fn(&Layer) -> Option<Known<'known>> + Sync),
+    interrupt: &'a Interrupt,
 }
 
 impl Layers for Stored<'_, '_, '_> {
     fn open(&self, at: usize) -> io::Result<Option<Box<dyn Read>>> {
         let tar = (self.layers)()[at].open_tar(self.store).map_err(io::Error::other)?;
-        Ok(Some(Box::new(tar)))
+        Ok(Some(Box::new(Interruptible::new(tar, self.interrupt))))
     }
 
     fn known(&self, at: usize) -> Option<Known<'_>> {
@@ -321,6 +325,11 @@ fn execute(run: &Run, active: &Active, mut prepared: Prepared, room: &mut Room<'
     };
     let exit = exec::run(&process, room.interrupt, &mut |_stream, line| output(line))
         .map_err(|source| RunError::Exec { command: command(run), source })?;
+    if room.interrupt.is_sent() {
+        // A program may end well because it was told to end: what it left is half of what it would have been.
+        let source = ExecError::Interrupted;
+        return Err(RunError::Exec { command: command(run), source });
+    }
     match exit {
         Exit::Code(0) if rung::standing().rung == Rung::SingleId && !run.user.is_empty() => {
             give_new_files(&run.user, active.upper(), active.lowers())
@@ -328,9 +337,7 @@ fn execute(run: &Run, active: &Active, mut prepared: Prepared, room: &mut Room<'
         }
         Exit::Code(0) => Ok(()),
         exit => {
-            if let Some(listener) =
-                room.surroundings.on_failure.as_ref().filter(|_| !room.interrupt.is_sent())
-            {
+            if let Some(listener) = &room.surroundings.on_failure {
                 let (command, last) = (&command(run), last.lines());
                 listener.failed(&Place { command, exit, last, process: &process, shell: &run.shell });
             }
@@ -386,7 +393,7 @@ fn command(run: &Run) -> String {
 fn write_changes(active: &Active, room: &Room<'_>, writer: &mut LayerWriter) -> Result<(), RunError> {
     let entries = room.snapshots.changes(active).map_err(|source| RunError::Snapshot { source })?;
     let upper = Root::open(active.upper())?;
-    let mut sink = Dated { writer, epoch: room.epoch };
+    let mut sink = Dated { writer, epoch: room.epoch, interrupt: room.interrupt };
     tree::emit(&upper, &entries, &mut sink).map_err(|error| match error {
         EmitError::Sink(source) => RunError::Layer { source },
         EmitError::Tree(source) => RunError::Tree(source),
@@ -403,12 +410,14 @@ fn write_changes(active: &Active, room: &Room<'_>, writer: &mut LayerWriter) -> 
 struct Dated<'a> {
     writer: &'a mut LayerWriter,
     epoch: i64,
+    interrupt: &'a Interrupt,
 }
 
 impl ChangeSink for Dated<'_> {
     type Error = LayerError;
 
     fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), LayerError> {
+        let content = &mut Interruptible::new(content, self.interrupt);
         if entry.mtime <= self.epoch {
             return self.writer.append(entry, content);
         }

@@ -23,9 +23,10 @@ const PIECE_BYTES: usize = 256 << 10;
 /// 2 MiB on the way even out what the two sides cost from file to file.
 const PIECES: usize = 8;
 
-/// A layer that is being unpacked. Dropping it discards that, once the tar has ended.
+/// A layer that is being unpacked. Dropping it discards that, and waits for it: so the tar must have ended.
 pub struct Beside {
-    thread: JoinHandle<Result<Active, SnapshotError>>,
+    /// There until it is waited for.
+    thread: Option<JoinHandle<Result<Active, SnapshotError>>>,
 }
 
 impl Beside {
@@ -43,18 +44,19 @@ impl Beside {
         };
         let thread = thread::Builder::new().name("unpack".to_owned()).spawn(work);
         let thread = thread.map_err(io_error("start a thread for", &directory))?;
-        Ok(Some((Self { thread }, TarSink { sender, spare, filling: Vec::new() })))
+        Ok(Some((Self { thread: Some(thread) }, TarSink { sender, spare, filling: Vec::new() })))
     }
 
     /// Keeps what was unpacked as the snapshot of a layer on others. Blocks until all is unpacked.
     pub fn finish(
-        self,
+        mut self,
         snapshots: &dyn Snapshotter,
         below: Option<ChainId>,
         layer: &DiffId,
         known: &Known<'_>,
     ) -> Result<(), SnapshotError> {
-        let unpacked = match self.thread.join() {
+        let thread = self.thread.take().expect("because nobody else waits for it");
+        let unpacked = match thread.join() {
             Ok(unpacked) => unpacked,
             Err(panic) => std::panic::resume_unwind(panic),
         };
@@ -65,6 +67,15 @@ impl Beside {
         }
         active.keep_above(below, known);
         snapshots.commit(active, layer)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // A process that ends before would leave what was unpacked so far.
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
     }
 }
 
@@ -192,6 +203,25 @@ mod tests {
         let layer = written.layer.diff_id;
         beside.finish(&overlay, None, &layer, &known(&written, &store)).unwrap();
         assert_eq!(overlay.unpacked(&[layer]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_layer_that_is_given_up_leaves_nothing_once_it_is_dropped() {
+        let state = tempfile::tempdir().unwrap();
+        let overlay = Overlay::open(state.path()).unwrap();
+        let store = Memory::new();
+        for _ in 0..20 {
+            let (beside, sink) = Beside::start(&overlay).unwrap().unwrap();
+            let writer = LayerWriter::splicing(&store, Compression::GZIP, 1, None).unwrap();
+            let mut writer = writer.indexed().copied_to(Box::new(sink));
+            for number in 0..100 {
+                let entry = Entry::new(format!("{number}"), Kind::File { size: 9000 }, 0o755);
+                writer.append(&entry, &mut std::io::repeat(7).take(9000)).unwrap();
+            }
+            drop(writer);
+            drop(beside);
+            assert_eq!(fs::read_dir(state.path().join("snapshots/active")).unwrap().count(), 0);
+        }
     }
 
     #[test]

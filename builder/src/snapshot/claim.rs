@@ -95,8 +95,11 @@ pub(crate) fn sweep(parent: &Path) -> Result<usize, SnapshotError> {
     let mut removed = 0;
     for path in directories(parent)? {
         if let Some(_lock) = lock(&path)? {
-            fs::remove_dir_all(&path).map_err(io_error("remove", &path))?;
-            removed += 1;
+            match fs::remove_dir_all(&path) {
+                Ok(()) => removed += 1,
+                // It harms nobody but by its size. Perhaps it is another user's to remove.
+                Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove what was left"),
+            }
         }
     }
     Ok(removed)

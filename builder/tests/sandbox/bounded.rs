@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use oxbox_builder::exec::Exit;
-use oxbox_builder::exec::cgroup::{Group, sweep};
+use oxbox_builder::exec::cgroup::{Group, Reached, sweep};
 use oxbox_builder::exec::sandbox::resources::{Quota, Resources, Swap};
 
 use crate::room::{Ran, Room, ran};
@@ -16,18 +16,20 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
         ("processors_and_their_time_are_limited", processors_and_their_time_are_limited),
         ("a_group_goes_with_its_run", a_group_goes_with_its_run),
         ("a_group_is_made_in_the_parent_that_is_named", a_group_is_made_in_the_parent_that_is_named),
+        ("a_parent_that_is_made_can_be_entered", a_parent_that_is_made_can_be_entered),
         ("what_a_killed_builder_left_running_is_swept", what_a_killed_builder_left_running_is_swept),
         ("a_limit_that_the_kernel_refuses_is_told", a_limit_that_the_kernel_refuses_is_told),
     ]
 }
 
-/// Runs with limits; `None` where there are none to be had.
-fn bounded(resources: &Resources, script: &str) -> Option<Ran> {
+/// Runs with limits, and tells which were reached; `None` where there are none to be had.
+fn bounded(resources: &Resources, script: &str) -> Option<(Ran, Vec<Reached>)> {
     let room = Room::busybox();
     let group = group(resources, room.path())?;
     let mut process = room.process(&["/bin/sh", "-c", script]);
+    group.try_entering().unwrap();
     process.sandbox.groups = group.entrances();
-    Some(ran(&process).unwrap())
+    Some((ran(&process).unwrap(), group.reached()))
 }
 
 fn group(resources: &Resources, state: &Path) -> Option<Group> {
@@ -44,7 +46,7 @@ fn group(resources: &Resources, state: &Path) -> Option<Group> {
 fn a_fork_bomb_is_contained() {
     let resources = Resources { pids: Some(20), ..Resources::default() };
     // Each copy makes two more until no more can be made; then the shell gives up.
-    let Some(ran) = bounded(
+    let Some((ran, reached)) = bounded(
         &resources,
         "bomb() { bomb | bomb & }; bomb; n=0; \
         while [ $n -lt 200 ]; do n=$((n + 1)); (exit 0) || echo refused; done 2>/dev/null; echo over",
@@ -53,6 +55,7 @@ fn a_fork_bomb_is_contained() {
     };
     let said = String::from_utf8(ran.stderr.concat()).unwrap();
     assert!(said.contains("can't fork") || ran.exit != Exit::Code(0), "{ran:?}");
+    assert_eq!(reached, [Reached::Processes]);
 }
 
 fn memory_is_limited() {
@@ -62,12 +65,16 @@ fn memory_is_limited() {
         ..Resources::default()
     };
     // A shell variable of 64 MiB.
-    let Some(ran) = bounded(&resources, "x=$(head -c 67108864 /dev/zero | tr '\\0' x); echo ${#x}") else {
+    let Some((ran, reached)) =
+        bounded(&resources, "x=$(head -c 67108864 /dev/zero | tr '\\0' x); echo ${#x}")
+    else {
         return;
     };
     assert_ne!(ran.exit, Exit::Code(0), "{ran:?}");
-    let ran = bounded(&resources, "x=$(head -c 1048576 /dev/zero | tr '\\0' x); echo ${#x}").unwrap();
-    assert_eq!(ran.text(), "1048576");
+    assert_eq!(reached, [Reached::Memory]);
+    let (ran, reached) =
+        bounded(&resources, "x=$(head -c 1048576 /dev/zero | tr '\\0' x); echo ${#x}").unwrap();
+    assert_eq!((ran.text().as_str(), reached), ("1048576", Vec::new()));
 }
 
 fn processors_and_their_time_are_limited() {
@@ -120,9 +127,32 @@ fn a_group_is_made_in_the_parent_that_is_named() {
         "{folders:?}"
     );
     drop(group);
-    let parent = folders[0].parent().unwrap();
-    fs::remove_dir(parent).unwrap();
-    fs::remove_dir(parent.parent().unwrap()).unwrap();
+    remove_parents(&folders);
+}
+
+/// Removes what was made for groups to be in: in version 1 there is one for each controller.
+fn remove_parents(folders: &[PathBuf]) {
+    for parent in folders.iter().filter_map(|folder| folder.parent()) {
+        fs::remove_dir(parent).unwrap();
+        fs::remove_dir(parent.parent().unwrap()).unwrap();
+    }
+}
+
+fn a_parent_that_is_made_can_be_entered() {
+    let state = tempfile::tempdir().unwrap();
+    let name = format!("oxbox-test-entered-{}", std::process::id());
+    let parent = Some(PathBuf::from(format!("/{name}/inner")));
+    let (group, lacking) = Group::make(&Resources { parent, ..Resources::default() }, state.path()).unwrap();
+    if let Some(lacking) = lacking.first() {
+        eprintln!("SKIPPED: no control groups: {}", lacking.reason);
+        return;
+    }
+    let entered = group.try_entering();
+    let folders = folders(&group);
+    drop(group);
+    remove_parents(&folders);
+    // In version 1 a new group of cpuset has no processors, and lets nobody in.
+    entered.unwrap();
 }
 
 fn what_a_killed_builder_left_running_is_swept() {

@@ -102,6 +102,10 @@ impl Prune {
         let sweep = if self.dry_run { Sweep::DryRun } else { Sweep::Remove };
         let mut pruned = Pruned { dry_run: self.dry_run, ..Pruned::default() };
         let mut forgotten = Vec::new();
+        if sweep == Sweep::Remove {
+            // First of all: what a killed build stood on is nobody's any more.
+            housekeeping::sweep_abandoned(state)?;
+        }
         if let Some(bounds) = self.bounds().filter(|bounds| bounds.kind == Some(Kind::CacheMount)) {
             pruned.add_evicted(&housekeeping::evict(state, store, &HashSet::new(), &bounds, sweep)?);
             return Ok(pruned);

@@ -78,6 +78,9 @@ fn of_link(link: &(dyn Error + 'static), whole: &anyhow::Error) -> Option<String
     if let Some(BuildError::NoIsolation { standing, .. }) = link.downcast_ref() {
         return Some(isolation(&standing.not_taken));
     }
+    if let Some(BuildError::Unable { source, .. }) = link.downcast_ref() {
+        return source.hint().map(str::to_owned);
+    }
     if let Some(error) = link.downcast_ref::<IsolationError>() {
         return error.obstacle.hint.clone();
     }

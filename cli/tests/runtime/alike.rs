@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use super::ladder::{Place, Rung, done};
+use super::support::ladder::{Place, Rung};
+use super::support::suite::{building, done, place};
 
 /// Shows a command control groups of version 2 alone: crun of Debian 12 does not start where there are both.
 fn in_version_two(command: &Command) -> Command {
@@ -20,7 +21,7 @@ fn alike(case: &str) {
     let rounds: &[&str] = if alone { &["ROUND=1", "ROUND=2"] } else { &["ROUND=1"] };
     let images = |place: &Place, options: &[&str], wrap: Option<fn(&Command) -> Command>| -> Vec<String> {
         let image = |round: &&str| {
-            let command = place.building(case, &[&["--build-arg", round], options].concat());
+            let command = building(place, case, &[&["--build-arg", round], options].concat());
             done(match wrap {
                 None => command,
                 Some(wrap) => wrap(&command),
@@ -29,13 +30,13 @@ fn alike(case: &str) {
         rounds.iter().map(image).collect()
     };
     // What is in cache mounts is another matter the second time.
-    let after = |place: Place, rung| if alone { Place::of(rung) } else { place };
-    let root = Place::of(Rung::Root);
+    let after = |settled: Place, rung| if alone { place(rung) } else { settled };
+    let root = place(Rung::Root);
     let expected = images(&root, &[], None);
     let root = after(root, Rung::Root);
     assert_eq!(images(&root, &["--no-cache", "--runtime", "runc"], None), expected, "runc as root");
     drop(root);
-    let user = Place::of(Rung::Rootless);
+    let user = place(Rung::Rootless);
     assert_eq!(images(&user, &["--no-cache", "--runtime", "runc"], None), expected, "runc, rootless");
     let user = after(user, Rung::Rootless);
     let crun = images(&user, &["--no-cache", "--runtime", "crun"], Some(in_version_two));

@@ -9,8 +9,6 @@
 mod alike;
 mod ends;
 mod given;
-#[path = "../rungs/ladder.rs"]
-mod ladder;
 mod refused;
 #[path = "../support/mod.rs"]
 mod support;

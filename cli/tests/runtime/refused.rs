@@ -31,6 +31,16 @@ fn isolation_that_leaves_nothing_to_a_runtime_is_said_before_anything_is_made() 
 }
 
 #[test]
+fn root_in_a_user_namespace_of_all_ids_is_no_user_to_a_runtime() {
+    let oxbox = of("RUN true\n");
+    let ran = oxbox.run(["build", "--runtime", "runc", "--isolation", "rootless", "context"]);
+    // Root whose ids are not the machine's all is one.
+    if ran.code != Some(0) {
+        ran.fails(1, &["where all ids are mapped, for root of the machine", "hint: use --isolation root"]);
+    }
+}
+
+#[test]
 fn a_runtime_that_does_not_start_a_program_has_its_words_in_the_error() {
     let oxbox = of("RUN true\n");
     let script = oxbox.path("runtime");

@@ -5,7 +5,10 @@
 //! image::Picture::of(…)     layers and a config, made by hand       .store(&layout) ─▶ descriptor
 //! .serve()                  `oxbox serve` on a free port, until dropped
 //! bases::Bases::open()     images from Debian's packages
+//! suite::place(…)          those on a rung, and the cases of testdata/rungs
 //! disk::Disk::mount(…)      a small filesystem, to be filled
+//! ladder::Place            a builder on a rung of the executor's ladder
+//! below::Below             the processes that a test started, and what they hold
 //! user::start(…)           the binary as another user, with subordinate ids or without
 //! terminal::Terminal        a terminal that it draws on
 //! underway::Build           a build that is listened to while it lasts
@@ -14,9 +17,12 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 pub(crate) mod bases;
+pub(crate) mod below;
 pub(crate) mod disk;
 pub(crate) mod image;
+pub(crate) mod ladder;
 pub(crate) mod server;
+pub(crate) mod suite;
 pub(crate) mod terminal;
 pub(crate) mod underway;
 pub(crate) mod user;

@@ -79,6 +79,17 @@ impl Layout {
         self.take_all(blobs, at_work, sweep)
     }
 
+    /// Removes what killed processes left unfinished, and nothing else; for the start of a process.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it cannot be listed or removed.
+    pub fn sweep_leftovers(&self) -> Result<Swept, StoreError> {
+        let mut swept = Swept::default();
+        self.take_leftovers(Sweep::Remove, &mut swept)?;
+        Ok(swept)
+    }
+
     /// Removes the blobs that are not among these. The index must be locked, and those at work known.
     pub(super) fn sweep_all_but(
         &self,

@@ -16,6 +16,7 @@ mod reached;
 mod record;
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -173,7 +174,9 @@ impl Drop for Group {
 fn name() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("oxbox-{}-{number}", std::process::id())
+    // In a container everybody is process 1, and two of them may have one place for groups.
+    let chance = RandomState::new().hash_one(number);
+    format!("oxbox-{}-{number}-{chance:016x}", std::process::id())
 }
 
 /// Returns where a runtime makes groups, and what it is told.
@@ -220,7 +223,7 @@ pub(super) fn enter(groups: Vec<File>) -> Result<(), Failure> {
 fn make_group(directory: &Path, version: Version, controller: &str) -> io::Result<()> {
     match fs::create_dir(directory) {
         Ok(()) => {}
-        // Of version 2, made for another controller, or what a dead process of the same number left.
+        // Of version 2, made for another controller.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(named(error, "make", directory)),
     }
@@ -255,6 +258,8 @@ fn remove(directory: &Path) -> io::Result<()> {
         match fs::remove_dir(directory) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // Where nothing can be removed the kernel says so before it looks for it: it was noted and never made.
+            Err(_) if !directory.exists() => return Ok(()),
             Err(error) if begun.elapsed() > PATIENCE => return Err(error),
             Err(_) => {}
         }

@@ -1,7 +1,7 @@
 //! What control groups this state's builders made, for whoever comes after a kill -9.
 //!
 //! ```text
-//! <state>/groups/oxbox-4711-0    locked (flock) by its builder; a directory a line
+//! <state>/groups/oxbox-4711-0-…  locked (flock) by its builder; a directory a line
 //! ```
 
 use std::fs::{self, File};
@@ -32,7 +32,7 @@ impl Record {
         let path = folder.join(name);
         for _ in 0..MAX_ATTEMPTS {
             let file = File::options().create(true).truncate(true).write(true).open(&path)?;
-            // Somebody sweeps: whoever was of this number before is dead.
+            // Somebody sweeps.
             flock(&file, FlockOperation::LockExclusive)?;
             if is_at(&file, &path)? {
                 return Ok(Self { path, file });

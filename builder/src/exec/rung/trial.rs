@@ -27,6 +27,7 @@ use tempfile::TempDir;
 
 use super::obstacle::Step;
 use super::{Mapping, Obstacle, Rung};
+use crate::context::Scratch;
 use crate::exec::{Errno, sys};
 
 /// How far a child came: a step that was refused, and the kernel's word.
@@ -72,6 +73,7 @@ fn root(state: &Path) -> Result<(), Obstacle> {
         };
         return Err(Obstacle::missing(Rung::Root, reason, hint));
     }
+    can_pivot(Rung::Root)?;
     let layers = Layers::make(state).map_err(|error| unmade(Rung::Root, &error))?;
     layers.try_with(Rung::Root, |layers| {
         separate()?;
@@ -83,6 +85,7 @@ fn root(state: &Path) -> Result<(), Obstacle> {
 }
 
 fn user_namespace(rung: Rung, state: &Path) -> Result<(), Obstacle> {
+    can_pivot(rung)?;
     let layers = Layers::make(state).map_err(|error| unmade(rung, &error))?;
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let (users, groups) = (format!("0 {uid} 1"), format!("0 {gid} 1"));
@@ -100,6 +103,28 @@ fn user_namespace(rung: Rung, state: &Path) -> Result<(), Obstacle> {
     })
 }
 
+/// Whether the root can be left for another. To try it would take one more namespace, and only one root is known that
+/// the kernel refuses to part with: its own first.
+fn can_pivot(rung: Rung) -> Result<(), Obstacle> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    match has_first_root(&mounts) {
+        true => {
+            let reason = "the root directory here is the kernel's first (rootfs, an initramfs), which pivot_root cannot leave";
+            Err(Obstacle::missing(rung, reason, "switch_root to a filesystem that is mounted"))
+        }
+        false => Ok(()),
+    }
+}
+
+/// `1 1 0:2 / / rw - rootfs rootfs rw`: hidden from whoever was led away from there.
+fn has_first_root(mounts: &str) -> bool {
+    let is_it = |line: &str| {
+        let (before, after) = line.split_once(" - ")?;
+        Some(before.split(' ').nth(4)? == "/" && after.split(' ').next()? == "rootfs")
+    };
+    mounts.lines().any(|line| is_it(line) == Some(true))
+}
+
 fn change_root() -> Result<(), Obstacle> {
     let missing: Vec<_> =
         NEEDED.iter().filter(|(capability, _)| !holds(*capability)).map(|(_, name)| *name).collect();
@@ -113,12 +138,22 @@ fn change_root() -> Result<(), Obstacle> {
 }
 
 /// The directories of a small overlay.
-struct Layers(TempDir);
+struct Layers(Folder);
+
+/// Where they are; removed when dropped.
+enum Folder {
+    /// In the state, where a build finds what a killed one left.
+    Scratch(Scratch),
+    /// Elsewhere, where there is no state yet.
+    Aside(TempDir),
+}
 
 impl Layers {
     fn make(state: &Path) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("trial-").tempdir_in(state);
-        let folder = folder.or_else(|_| tempfile::Builder::new().prefix("oxbox-trial-").tempdir())?;
+        let folder = match state.is_dir().then(|| Scratch::beside_others(state)) {
+            Some(Ok(scratch)) => Folder::Scratch(scratch),
+            _ => Folder::Aside(tempfile::Builder::new().prefix("oxbox-trial-").tempdir()?),
+        };
         for name in ["lower", "upper", "work"] {
             fs::create_dir(folder.path().join(name))?;
         }
@@ -129,10 +164,19 @@ impl Layers {
     fn try_with(
         self,
         rung: Rung,
-        mut child: impl FnMut(&TempDir) -> Result<(), Stuck>,
+        mut child: impl FnMut(&Folder) -> Result<(), Stuck>,
     ) -> Result<(), Obstacle> {
         let refused = |(step, errno)| Obstacle::refused(rung, step, Errno::from(errno));
         in_child(&mut || child(&self.0)).map_err(refused)
+    }
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Scratch(scratch) => scratch.path(),
+            Self::Aside(folder) => folder.path(),
+        }
     }
 }
 
@@ -241,4 +285,21 @@ fn at(step: Step) -> impl Fn(Kernel) -> Stuck {
 
 fn kernel(error: io::Error) -> Kernel {
     Kernel::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_first_root;
+
+    #[test]
+    fn the_kernels_first_root_is_told_from_others() {
+        assert!(has_first_root(
+            "1 1 0:2 / / rw - rootfs rootfs rw,size=363732k\n22 1 0:5 / /dev rw - devtmpfs none rw\n"
+        ));
+        assert!(!has_first_root("25 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"));
+        assert!(!has_first_root(
+            "25 1 254:0 / / rw - ext4 /dev/vda rw\n26 25 0:2 / /old rw - rootfs rootfs rw\n"
+        ));
+        assert!(!has_first_root("nonsense\n\n1 2 - \n"));
+    }
 }

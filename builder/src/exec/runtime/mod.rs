@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::programs;
-use super::rung::Rung;
+use super::rung::{self, Rung};
 pub(super) use words::Words;
 
 /// Those that are looked for when nobody names one.
@@ -60,6 +60,9 @@ pub enum RuntimeError {
         /// Which.
         rung: Rung,
     },
+    /// Root entered a user namespace that maps every id to itself: runtimes tell such a one from none by that alone.
+    #[error("a runtime takes root in isolation rootless, where all ids are mapped, for root of the machine")]
+    AllIds,
 }
 
 impl RuntimeError {
@@ -74,6 +77,7 @@ impl RuntimeError {
                     format!("there is {}; without --runtime RUN needs none", found.join(", "))
                 }
             },
+            Self::AllIds => "use --isolation root, or be another user than root".to_owned(),
             Self::Rung { .. } => {
                 "leave --runtime away, or see `oxbox info` for what root or rootless would take".to_owned()
             }
@@ -120,12 +124,31 @@ impl Runtime {
     }
 }
 
+/// Says whether a runtime can be used where this process stands.
+///
+/// # Errors
+///
+/// [`RuntimeError::Rung`], [`RuntimeError::AllIds`].
+pub fn check_here() -> Result<(), RuntimeError> {
+    let rung = rung::standing().rung;
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    match rung.is_in_user_namespace() && maps_all(&map) {
+        true => Err(RuntimeError::AllIds),
+        false => check(rung),
+    }
+}
+
+/// Whether a map is that of the machine itself.
+fn maps_all(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 /// Says whether a runtime can be used where programs are kept apart like this.
 ///
 /// # Errors
 ///
 /// [`RuntimeError::Rung`].
-pub fn check(rung: Rung) -> Result<(), RuntimeError> {
+pub(super) fn check(rung: Rung) -> Result<(), RuntimeError> {
     match rung {
         Rung::Root | Rung::Rootless => Ok(()),
         Rung::SingleId | Rung::Chroot | Rung::None => Err(RuntimeError::Rung { rung }),
@@ -139,7 +162,7 @@ fn dashed(flag: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rung, Runtime, RuntimeError, check};
+    use super::{Rung, Runtime, RuntimeError, check, maps_all};
 
     #[test]
     fn a_name_is_looked_up_and_a_path_is_not() {
@@ -151,6 +174,12 @@ mod tests {
         for name in ["/etc/passwd", "/nowhere/at/all", "./sh", "no-such-runtime", ""] {
             assert!(matches!(Runtime::find(name, &[]), Err(RuntimeError::Missing { .. })), "{name}");
         }
+    }
+
+    #[test]
+    fn a_map_of_all_ids_is_the_machines_own() {
+        assert!(maps_all("         0          0 4294967295\n"));
+        assert!(!maps_all("0 1000 1\n1 100000 65536\n") && !maps_all("0 0 65536\n") && !maps_all(""));
     }
 
     #[test]

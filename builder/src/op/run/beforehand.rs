@@ -2,15 +2,17 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 
-use super::Surroundings;
+use super::{Surroundings, Volume};
 use crate::exec::cgroup::{self, Group, Lacking};
 use crate::exec::network::{Connector, NoConnector};
-use crate::exec::rung;
+use crate::exec::rung::{self, Rung};
 use crate::exec::sandbox::{Resources, Ulimit};
+use crate::exec::{self, Access, Failure, Source};
 use crate::plan::Graph;
-use crate::plan::graph::{Network, Op, Run};
+use crate::plan::graph::{Network, Op, Run, Security};
 use crate::progress::{Event, Progress};
 
 // asm-generic/resource.h
@@ -58,6 +60,33 @@ pub fn prepare(
         }
     }
     Ok(surroundings)
+}
+
+/// Returns why a RUN cannot have what it wants on the rung that this process stands on; nothing if it can, or may.
+pub fn unable(run: &Run, surroundings: &Surroundings) -> Option<Failure> {
+    let what = match (run.network, run.security) {
+        (Network::None, _) => "keep the network away (--network=none)",
+        (Network::Private, _) => "make a network of its own (--network=private)",
+        (_, Security::Insecure) => "do more than the container may (--security=insecure)",
+        _ if !surroundings.sandbox.devices.is_empty() => "give devices (--device)",
+        _ if surroundings.volumes.iter().any(is_written_to) => {
+            "share a volume that is written to (with ro RUN gets a copy)"
+        }
+        _ if surroundings.volumes.iter().any(|volume| matches!(volume, Volume::Over { .. })) => {
+            "lay a volume below another directory (:O)"
+        }
+        _ => return None,
+    };
+    // Only now: to try the rungs takes milliseconds.
+    let rung = rung::standing().rung;
+    (rung == Rung::Chroot).then(|| Failure::Unable { what: what.to_owned(), rung })
+}
+
+/// Whether it is somebody else's, and changed where it is.
+fn is_written_to(volume: &Volume) -> bool {
+    let written =
+        |mount: &exec::Mount| matches!(mount.source, Source::Bind { access: Access::ReadWrite, .. });
+    matches!(volume, Volume::Mounted(mount) if written(mount))
 }
 
 /// Whether there is any use in making groups.
@@ -122,12 +151,13 @@ enum Delegation {
 }
 
 impl Delegation {
-    /// Looks for the user's own systemd, where this process is somebody's and not the machine's root.
+    /// Looks for the user's own systemd, where this process is somebody's, not the machine's root, and not in one of its
+    /// groups already.
     fn find() -> Self {
         let socket = |folder: OsString| Path::new(&folder).join("systemd/private").exists();
-        match rung::standing().rung.is_in_user_namespace()
-            && env::var_os("XDG_RUNTIME_DIR").is_some_and(socket)
-        {
+        let group = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let is_asked_for = rung::standing().rung.is_in_user_namespace() && !group.contains("/user@");
+        match is_asked_for && env::var_os("XDG_RUNTIME_DIR").is_some_and(socket) {
             true => Self::OfSystemd,
             false => Self::Unknown,
         }

@@ -36,6 +36,9 @@ use self::database::{connect, connect_nowhere, is_damage, put_aside};
 /// Seconds after which use is noted again: enough for a sweep by age, and no write for every hit.
 const NOTED_EVERY: i64 = 60;
 
+/// Has an emptied file be as small as a new one; without, SQLite keeps its pages for later.
+const SHRINK: &str = "VACUUM; PRAGMA wal_checkpoint(TRUNCATE);";
+
 /// The cache, shared by threads and by processes.
 pub struct Cache {
     path: PathBuf,
@@ -94,6 +97,17 @@ impl Cache {
         })
     }
 
+    /// Forgets everything, and gives the disk back what that took; returns how many records that were.
+    pub fn forget_all(&self) -> Result<usize, CacheError> {
+        let forgotten = self.forget_before(i64::MAX)?;
+        self.with("write", |connection| connection.execute_batch("DELETE FROM layer; DELETE FROM snapshot"))?;
+        // Who is at work in it may keep it from shrinking; then it is for the next time.
+        let shrunk = self.with("shrink", |connection| connection.execute_batch(SHRINK));
+        shrunk
+            .unwrap_or_else(|error| tracing::debug!(%error, source = %error.source, "the cache stays large"));
+        Ok(forgotten)
+    }
+
     /// Works with the database. One that turns out to be damaged is put aside, and a new one asked.
     pub(super) fn with<T>(
         &self,
@@ -133,6 +147,21 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn a_cache_that_forgot_everything_is_as_small_as_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["new.db", "old.db"].map(|name| folder.path().join(name));
+        let [new, old] = [&paths[0], &paths[1]].map(|path| Cache::open(path).unwrap());
+        for number in 0..2000_u32 {
+            let key = KeyHasher::new(&number.to_string()).finish();
+            old.put(&key, &layer(&number.to_be_bytes()), 100).unwrap();
+        }
+        assert_eq!((old.forget_all().unwrap(), new.forget_all().unwrap()), (2000, 0));
+        drop((new, old));
+        let [new, old] = paths.map(|path| std::fs::metadata(path).unwrap().len());
+        assert_eq!(old, new);
     }
 
     #[test]

@@ -134,6 +134,20 @@ fn what_a_session_wrote_or_found_is_kept_until_it_ends() {
 }
 
 #[test]
+fn what_is_unfinished_goes_alone_and_not_what_somebody_writes() {
+    let idle = Idle::new();
+    let spare = idle.put(MediaType::OCI_LAYER, b"nobody needs this");
+    let layout = idle.open();
+    let mut writer = layout.writer(Algorithm::Sha256).unwrap();
+    writer.write_all(b"under way").unwrap();
+    std::fs::write(idle.directory.path().join(".oxbox/writing/1-0"), "of the dead").unwrap();
+    let swept = layout.sweep_leftovers().unwrap();
+    assert_eq!((swept.leftovers, swept.bytes, swept.removed.len()), (1, 11, 0));
+    writer.commit().unwrap();
+    assert!(idle.holds(b"under way") && layout.stat(&spare.digest).unwrap().is_some());
+}
+
+#[test]
 fn a_killed_process_does_not_keep_anything() {
     let idle = Idle::new();
     idle.put(MediaType::OCI_LAYER, b"spare");

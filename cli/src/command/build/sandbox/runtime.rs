@@ -2,7 +2,6 @@
 
 use clap::Args;
 use oxbox_builder::exec::Runtime;
-use oxbox_builder::exec::rung;
 use oxbox_builder::exec::runtime::{self, RuntimeError};
 
 /// Who makes the container of a RUN.
@@ -27,7 +26,7 @@ impl RuntimeOptions {
     pub(super) fn check(&self) -> Result<(), RuntimeError> {
         match self.find()? {
             None => Ok(()),
-            Some(_) => runtime::check(rung::standing().rung),
+            Some(_) => runtime::check_here(),
         }
     }
 }

@@ -77,7 +77,7 @@ pub trait Snapshotter: Send + Sync {
 
     /// Returns what was written in `active`, as the entries of a layer; content is beneath
     /// [`Active::upper`], where `layers::tree::emit` finds it. No program may be running there. What was touched
-    /// and is as before, and so not among the entries, gets back what it had.
+    /// and is as before, and so not among the entries, gets back the time that it had.
     fn changes(&self, active: &Active) -> Result<Vec<Entry>, SnapshotError>;
 
     /// Keeps what was written in `active` as `layer`, the diff_id that its changes were written down as, with

@@ -99,7 +99,8 @@ pub(super) fn drain(rest: impl Read) -> io::Result<()> {
     io::copy(&mut rest.take(MAX_LAYER_BYTES), &mut io::sink()).map(|_| ())
 }
 
-/// Returns what an upper directory changes over the layers below it, and takes away what else is in it.
+/// Returns what an upper directory changes over the layers below it. Directories that were touched and not changed
+/// get back their times.
 ///
 /// Of extended attributes only file capabilities are written down, as containerd and BuildKit do.
 pub(super) fn changes(upper: &Path, below: &[PathBuf]) -> Result<Vec<Entry>, SnapshotError> {
@@ -108,10 +109,7 @@ pub(super) fn changes(upper: &Path, below: &[PathBuf]) -> Result<Vec<Entry>, Sna
     let root = Root::open(upper)?;
     let changed = overlay::changes(&root, &below, Xattrs::Capability)
         .map_err(|source| SnapshotError::Changes { path: upper.to_owned(), source })?;
-    if !changed.untold.is_empty() {
-        let (alone, below) = (stack(&[upper.to_owned()])?, below.seeing(Xattrs::CapabilityAndUser));
-        untold::remove(&root, &untold::without_attributes(&alone, &below, changed.untold)?)?;
-    }
+    untold::restore_times(&root, &changed.untold)?;
     Ok(changed.entries)
 }
 

@@ -4,10 +4,10 @@
 //! top       a/x gone   b (opaque)       c/new              a program sees the same, whether it is shown
 //! middle    a/x  a/y   b/old            c/old gone         the three over what lies below or the one
 //! bottom    a/z                         c/
-//! folded    a/y  a/z   b (opaque, if b is below)   c/new  c/old (gone, if c/old is below)
+//! folded    a/y  a/z   b (opaque, if b is below)   c/new  c/old (gone, if c is below)
 //! ```
 //!
-//! Marks for what is gone are left only where something below would show: of a directory that only one tree of
+//! Marks for what is gone are left only in directories that are below, too: of a directory that only one tree of
 //! a mount has, overlayfs lists all that is in it, marks too (fs/overlayfs/inode.c, `OVL_WHITEOUTS`).
 
 use std::os::fd::AsFd;
@@ -63,7 +63,7 @@ impl Folding<'_> {
         entries.apply(&found.entry, &mut std::io::empty())?;
         if self.stack.is_closed(path)?
             && !self.stack.is_closed(split(path).0)?
-            && self.lower.find(path)?.is_some_and(|below| below.kind == Kind::Directory)
+            && self.is_directory_below(path)?
         {
             entries.apply(&whiteout::opaque(path), &mut std::io::empty())?;
         }
@@ -72,10 +72,19 @@ impl Folding<'_> {
 
     fn hide(&self, found: &Found, entries: &mut Entries<'_>) -> Result<(), ApplyError> {
         let path = &found.entry.path;
-        if !self.stack.is_closed(split(path).0)? && self.lower.find(path)?.is_some() {
+        let parent = split(path).0;
+        if !self.stack.is_closed(parent)? && self.is_directory_below(parent)? {
             entries.apply(&whiteout::hiding(path), &mut std::io::empty())?;
         }
         Ok(())
+    }
+
+    /// Whether a directory is below: what is in it cannot be told by names alone, for nobody tells of sockets.
+    fn is_directory_below(&self, path: &[u8]) -> Result<bool, ApplyError> {
+        if path.is_empty() {
+            return Ok(!self.lower.names(path)?.is_empty());
+        }
+        Ok(self.lower.find(path)?.is_some_and(|below| below.kind == Kind::Directory))
     }
 
     fn link(&mut self, layer: usize, path: &[u8]) -> Result<(), ApplyError> {

@@ -55,12 +55,13 @@ pub(super) fn is_whiteout_device(kind: &Kind) -> bool {
 pub struct Changed {
     /// What it changes over the stack below it, as the entries of a layer.
     pub entries: Vec<Entry>,
-    /// What it holds besides: files and directories that were copied up and are as before, and marks for
-    /// names that are not there.
+    /// Directories that it holds besides, and that are as below.
     pub untold: Vec<Untold>,
 }
 
-/// Returns what an upper directory changes over the stack below it, and what it does not.
+/// Returns what an upper directory changes over the stack below it, and which directories it does not.
+///
+/// Files that were copied up and are as before are among neither.
 ///
 /// # Errors
 ///
@@ -75,7 +76,7 @@ pub fn changes(upper: &Root, lower: &Stack, xattrs: Xattrs) -> Result<Changed, D
     let mut changes = Changes::new(&same_content, Content::Compared);
     // The innermost directory that hides the lower ones and has not been left yet.
     let mut opaque: Option<Vec<u8>> = None;
-    let mut all = Vec::new();
+    let mut directories = Vec::new();
     for found in Walk::new(upper, xattrs)? {
         let found = found?;
         let path = found.entry.path.clone();
@@ -90,7 +91,6 @@ pub fn changes(upper: &Root, lower: &Stack, xattrs: Xattrs) -> Result<Changed, D
             if below.is_some() {
                 changes.hide(&path)?;
             }
-            all.push(Untold { path, is_directory: false });
             continue;
         }
         let is_directory = found.entry.kind == Kind::Directory;
@@ -100,11 +100,12 @@ pub fn changes(upper: &Root, lower: &Stack, xattrs: Xattrs) -> Result<Changed, D
             }
             hide_others(upper, lower, &path, &mut changes)?;
         }
+        let both = below.as_ref().filter(|below| is_directory && below.entry.kind == Kind::Directory);
+        directories.extend(both.map(|below| Untold::new(path, below)));
         changes.compare(below.as_ref(), found)?;
-        all.push(Untold { path, is_directory });
     }
     let entries = changes.finish();
-    let untold = untold::untold(all, |one| &one.path, &entries);
+    let untold = untold::untold(directories, |one| &one.path, &entries);
     Ok(Changed { entries, untold })
 }
 
@@ -124,6 +125,6 @@ fn hide_others(
     Ok(())
 }
 
-pub(super) fn is_beneath(path: &[u8], directory: &[u8]) -> bool {
+fn is_beneath(path: &[u8], directory: &[u8]) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
 }

@@ -53,11 +53,6 @@ impl Stack {
         Self { layers, xattrs, known: Mutex::new(Known { shown, open }) }
     }
 
-    /// Returns the same stack with other attributes to be seen.
-    pub fn seeing(self, xattrs: Xattrs) -> Self {
-        Self { xattrs, ..self }
-    }
-
     /// Returns what stands at a path whose directories are no links; links at its end are not
     /// followed. A second name of a file is a file of its own here.
     pub fn find(&self, path: &[u8]) -> Result<Option<Entry>, TreeError> {

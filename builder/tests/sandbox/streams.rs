@@ -1,8 +1,11 @@
 //! Output while it comes, signals on their way in, and what becomes of processes left behind.
 
-use oxbox_builder::exec::{ExecError, Exit, Interrupt, MAX_LINE_BYTES, Stream, run};
+use std::fs::File;
+use std::process::Command;
 
-use crate::room::Room;
+use oxbox_builder::exec::{ExecError, Exit, Interrupt, MAX_LINE_BYTES, Root, Stream, run};
+
+use crate::room::{self, Room};
 
 pub(crate) fn tests() -> Vec<(&'static str, fn())> {
     vec![
@@ -14,6 +17,7 @@ pub(crate) fn tests() -> Vec<(&'static str, fn())> {
         ("a_signal_reaches_the_program", a_signal_reaches_the_program),
         ("after_an_interrupt_nothing_starts", after_an_interrupt_nothing_starts),
         ("many_runs_at_once_do_not_meet", many_runs_at_once_do_not_meet),
+        ("a_program_that_somebody_writes_for_a_moment_is_run", a_busy_program_is_run),
     ]
 }
 
@@ -44,6 +48,17 @@ fn orphans_are_reaped() {
         while [ -e /proc/$(cat /tmp/pid) ] && [ $n -lt 10000 ]; do n=$((n + 1)); done \n \
         [ -e /proc/$(cat /tmp/pid) ] && echo zombie || echo reaped";
     assert_eq!(Room::busybox().shell(script).text(), "reaped");
+}
+
+fn a_busy_program_is_run() {
+    let room = Room::busybox();
+    let mut process = room.process(&["/bin/sh", "-c", "echo ran"]);
+    process.root = Root::Directory(room.lower());
+    let busybox = File::options().append(true).open(room.lower().join("bin/busybox")).unwrap();
+    // As a process of the builder's that was forked and is not executed yet.
+    let mut holder = Command::new("sleep").arg("0.3").stdin(busybox).spawn().unwrap();
+    assert_eq!(room::ran(&process).unwrap().text(), "ran");
+    holder.wait().unwrap();
 }
 
 fn a_signal_reaches_the_program() {

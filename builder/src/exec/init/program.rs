@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Gid, Uid, chdir, setsid, umask};
@@ -97,6 +98,12 @@ fn filter_calls(sandbox: &Sandbox, rung: Rung) -> Result<(), Failure> {
     }
 }
 
+/// How often a program is tried that somebody has open to write, and how long it is waited in between: two seconds.
+/// A process that another thread of the builder just starts has all that the builder has open, until it is
+/// executed: the program too, if that was just unpacked.
+const BUSY_ATTEMPTS: u32 = 200;
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
 fn execute(process: &Process, home: &str) -> Failure {
     let Some(name) = process.args.first() else { return Failure::NoCommand };
     let mut variables = process.env.clone();
@@ -116,8 +123,15 @@ fn execute(process: &Process, home: &str) -> Failure {
         let file = CString::new(path).ok()?;
         let arguments: Vec<_> = arguments.iter().map(CString::as_c_str).collect();
         let environment: Vec<_> = environment.iter().map(CString::as_c_str).collect();
-        let error = sys::execve(&file, &arguments, &environment);
-        explain(path, Errno::from(error))
+        let mut error = Errno::from(sys::execve(&file, &arguments, &environment));
+        for _ in 0..BUSY_ATTEMPTS {
+            if error.0 != libc::ETXTBSY {
+                break;
+            }
+            std::thread::sleep(BUSY_PAUSE);
+            error = Errno::from(sys::execve(&file, &arguments, &environment));
+        }
+        explain(path, error)
     };
     if name.contains('/') {
         return attempt(name).unwrap_or_else(|| Failure::NotFound { program: name.clone() });

@@ -67,6 +67,16 @@ impl Terminal {
         self.keyboard.write_all(keys).unwrap();
     }
 
+    /// Starts a program in the shell that is there and presses Ctrl-C: that is the shell's, and ends no build.
+    pub(crate) fn interrupt_a_program(&mut self) {
+        // It is told by the program itself, which the terminal is for by then.
+        self.press(b"sh -c 'echo begun-$((1 + 1)); exec sleep 1000'\n");
+        self.until("begun-2");
+        self.press(b"\x03");
+        self.press(b"echo still-$((40 + 2))\n");
+        self.until("still-42");
+    }
+
     /// Returns the lines of the screen.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.screen.screen().contents().lines().map(|line| line.trim_end().to_owned()).collect()

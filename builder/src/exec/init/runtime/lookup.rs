@@ -63,8 +63,11 @@ mod tests {
 
     #[test]
     fn a_name_is_looked_for_in_folders_and_a_path_is_not() {
-        assert_eq!(candidates("sh", Some("/a:b::/c"), "/work"), ["/a/sh", "/work/b/sh", "/work/sh", "/c/sh"]);
-        assert_eq!(candidates("./run", Some("/a"), "/work"), ["/work/./run"]);
+        assert_eq!(
+            candidates("sh", Some("/a:b::/c"), "/place"),
+            ["/a/sh", "/place/b/sh", "/place/sh", "/c/sh"]
+        );
+        assert_eq!(candidates("./run", Some("/a"), "/place"), ["/place/./run"]);
         assert_eq!(candidates("/bin/sh", None, ""), ["/bin/sh"]);
         assert!(candidates("sh", None, "").contains(&"/usr/bin/sh".to_owned()));
     }

@@ -14,7 +14,7 @@ fn process() -> Process {
         args: vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()],
         env: vec!["PATH=/bin".to_owned(), "WORD=seen".to_owned()],
         secrets: Vec::new(),
-        cwd: "/work".to_owned(),
+        cwd: "/place".to_owned(),
         user: "app".to_owned(),
         hostname: "forge".to_owned(),
         network: Network::Host,
@@ -78,7 +78,7 @@ fn the_whole_of_a_plain_run() {
             "user": { "uid": 0, "gid": 7, "additionalGids": [7, 90], "umask": 18 },
             "args": ["sh", "-c", "true"],
             "env": ["PATH=/bin", "WORD=seen", "HOME=/home/app"],
-            "cwd": "/work",
+            "cwd": "/place",
             "capabilities": {
                 "bounding": ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"],
                 "effective": ["CAP_CHOWN", "CAP_DAC_OVERRIDE"],

@@ -16,26 +16,12 @@ use crate::exec::failure::{Failure, OrFail};
 use crate::exec::sys::{self, Answer, Call};
 
 use super::super::super::listener::give_back;
+use super::super::super::mounts::MASKED_PROC;
 use super::Office;
 use super::caller::{Caller, Guise};
 use super::picture::{self, Kind};
 use super::place::{self, Place};
 use super::request::{Request, Wish};
-
-/// What tells of the machine or lets root change it: as in the other rungs, and never to be had.
-const MASKED: [&str; 11] = [
-    "acpi",
-    "asound",
-    "interrupts",
-    "kcore",
-    "keys",
-    "latency_stats",
-    "sched_debug",
-    "scsi",
-    "sysrq-trigger",
-    "timer_list",
-    "timer_stats",
-];
 
 /// As many links as lead on from one path, and more than a program has.
 const MAX_LINKS: usize = 8;
@@ -147,7 +133,7 @@ impl<'a> Clerk<'a> {
             Place::Own(target) => return give_own_link(self.office.proc, target, asked),
             Place::Top => Vec::new(),
             Place::Process(id, names) => [vec![id.to_string()], names.clone()].concat(),
-            Place::Machine(names) if MASKED.contains(&names[0].as_str()) => return Err(Errno::NOENT),
+            Place::Machine(names) if MASKED_PROC.contains(&names[0].as_str()) => return Err(Errno::NOENT),
             Place::Machine(_) if asked.request.wish.writes() => return Err(Errno::ACCESS),
             Place::Machine(names) => names.clone(),
         };
@@ -230,7 +216,7 @@ impl<'a> Clerk<'a> {
         }
         if names.is_empty() {
             entries.retain(|(name, _)| {
-                name.parse().map_or(!MASKED.contains(&name.as_str()), |id| self.is_of_the_run(id))
+                name.parse().map_or(!MASKED_PROC.contains(&name.as_str()), |id| self.is_of_the_run(id))
             });
         }
         self.guise.take_off().map_err(|_| Errno::IO)?;

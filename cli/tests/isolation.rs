@@ -251,3 +251,27 @@ fn a_run_that_failed_in_a_changed_root_leaves_it_to_the_next() {
     fresh.busybox();
     assert_eq!(fresh.dockerfile(good).ok(build), image);
 }
+
+#[test]
+fn a_cache_that_is_only_read_is_waited_for_in_a_changed_root_and_begins_anew_if_it_was_lost() {
+    if !is_root() {
+        return;
+    }
+    let oxbox = Oxbox::new();
+    oxbox.busybox();
+    let mount = "RUN --mount=type=cache,target=/cache,id=one";
+    oxbox.dockerfile(&format!(
+        "FROM localhost/busybox AS writes\n{mount} echo kept > /cache/file && busybox sleep 1\n\
+         FROM localhost/busybox AS reads\nRUN busybox sleep 0.3\n{mount},readonly busybox ls -l /cache > /seen\n\
+         FROM scratch\nCOPY --from=writes /bin/busybox /one\nCOPY --from=reads /seen /two\n",
+    ));
+    let build = ["build", "--isolation", "chroot", "--jobs", "2", "--no-cache", "context"];
+    oxbox.ok(build);
+    // As if a container had been killed while a run had it.
+    let mounts = std::fs::read_dir(oxbox.root().join("mounts")).unwrap();
+    let lost =
+        mounts.filter(|mount| std::fs::remove_dir_all(mount.as_ref().unwrap().path().join("files")).is_ok());
+    assert_eq!(lost.count(), 1);
+    oxbox.dockerfile(&format!("FROM localhost/busybox\n{mount},readonly test ! -e /cache/file\n"));
+    oxbox.ok(["build", "--isolation", "chroot", "context"]);
+}

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cache, agent        ours and to be kept        moved there, and back again; one run at a time has it
+//! cache, only read                               copied, once it is back: as if it were had
 //! bind of a stage     made for this mount alone  moved there, and gone with the run
 //! bind that is only read                         copied: nothing keeps root from writing to it
 //! tmpfs, secret                                  on disk, for as long as the run lasts
@@ -31,15 +32,18 @@ use super::placed::Placed;
 const MAX_BYTES: u64 = 1 << 40;
 const MAX_ENTRIES: u64 = 1 << 26;
 
+/// Where the state folder has what RUNs share, see `crate::mounts`.
+const CACHES: &str = "mounts";
+
 /// Mode of a directory in memory that covers nothing: the kernel's own.
 const TMPFS_MODE: u32 = 0o1777;
 
 /// Things that one run at a time may have, until this is dropped.
 pub(super) struct Taken(#[expect(dead_code, reason = "it is there to be dropped")] Vec<File>);
 
-/// Takes all that mounts will move, in an order that all runs have.
+/// Takes all that mounts will move, and what others may have moved, in an order that all runs have.
 pub(super) fn take(mounts: &[Mount], state: &Path) -> Result<Taken, Failure> {
-    let mut paths: Vec<&Path> = mounts.iter().filter_map(|mount| movable(&mount.source, state)).collect();
+    let mut paths: Vec<&Path> = mounts.iter().filter_map(|mount| shared(&mount.source, state)).collect();
     paths.sort_unstable();
     paths.dedup();
     paths.into_iter().map(lock).collect::<Result<_, _>>().map(Taken)
@@ -50,6 +54,23 @@ fn movable<'a>(source: &'a Source, state: &Path) -> Option<&'a Path> {
     match source {
         Source::Bind { path, access: Access::ReadWrite } if path.starts_with(state) => Some(path),
         _ => None,
+    }
+}
+
+/// The path of what others may move there and back meanwhile.
+fn shared<'a>(source: &'a Source, state: &Path) -> Option<&'a Path> {
+    match source {
+        Source::Bind { path, .. } if path.starts_with(state.join(CACHES)) => Some(path),
+        source => movable(source, state),
+    }
+}
+
+/// A builder that is killed together with all of its container loses what a run had moved. What it held was a
+/// cache, which begins anew.
+fn make_lost(path: &Path) -> Result<(), Failure> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.or_fail("make", path),
     }
 }
 
@@ -85,13 +106,13 @@ pub(super) fn place(
             placed.moved(mountpoints, target, (&from, kind(&from)?), None)
         }
         Source::Bind { path, .. } if movable(&mount.source, state).is_some() => {
-            if !path.exists() {
-                // Killed with all that it had moved; what it held is lost, and was a cache.
-                fs::create_dir(path).or_fail("make", path)?;
-            }
+            make_lost(path)?;
             placed.moved(mountpoints, target, (path, kind(path)?), Some(path.clone()))
         }
         Source::Bind { path, access: Access::ReadOnly } => {
+            if shared(&mount.source, state).is_some() {
+                make_lost(path)?;
+            }
             let copy = placed.room()?;
             let to = copy.join("copy");
             let kind = kind(path)?;

@@ -96,7 +96,15 @@ fn builders() -> impl Iterator<Item = i32> {
         let mut words = one.words.split(' ');
         words.next() == Some(env!("CARGO_BIN_EXE_oxbox")) && words.next() == Some("build")
     };
-    living().into_iter().filter(is_builder).map(|one| one.pid)
+    let all: Vec<i32> = living().into_iter().filter(is_builder).map(|one| one.pid).collect();
+    // What a builder has just forked looks like it until it is executed.
+    let known = all.clone();
+    all.into_iter().filter(move |&pid| parent(pid).is_none_or(|parent| !known.contains(&parent)))
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Asserts that nothing of a folder is mounted anywhere.

@@ -31,7 +31,7 @@ use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, statat};
-use rustix::process::{Pid, getpid};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use rustix::thread::{no_new_privs, set_no_new_privs};
 
 use crate::exec::failure::{Failure, OrFail};
@@ -72,7 +72,8 @@ pub(super) struct Office<'a> {
 
 /// Starts the clerk, and returns where calls are to be handed over to it.
 ///
-/// It ends when nobody is left that might call, or with what a program left running.
+/// It ends when nobody is left that might call, or with what a program left running; also if the init was killed,
+/// since a program that it answers for goes on, and devices that the init served would be held by it for ever.
 pub(super) fn start(office: &Office<'_>) -> Result<UnixStream, Failure> {
     let init = getpid();
     let (ours, theirs) = UnixStream::pair().or_fail("make", "a socket")?;
@@ -89,12 +90,16 @@ pub(super) fn start(office: &Office<'_>) -> Result<UnixStream, Failure> {
 fn work(office: &Office<'_>, init: Pid, socket: &UnixStream) -> Result<(), Failure> {
     let Some(listener) = Listener::take_over(socket)? else { return Ok(()) };
     let mut clerk = Clerk::new(office, init)?;
+    let guard = pidfd_open(init, PidfdFlags::empty()).or_fail("open", "the init's pidfd")?;
     loop {
         let calls = listener.descriptor();
-        let mut polls = [PollFd::new(&calls, PollFlags::IN)];
+        let mut polls = [PollFd::new(&calls, PollFlags::IN), PollFd::new(&guard, PollFlags::IN)];
         match poll(&mut polls, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).or_fail("wait for", "calls about /proc"),
+        }
+        if !polls[1].revents().is_empty() {
+            return Ok(());
         }
         if polls[0].revents().contains(PollFlags::IN) {
             listener.answer(&mut |call| clerk.answer(call, &|| listener.is_waiting(call)))?;

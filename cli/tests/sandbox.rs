@@ -11,21 +11,16 @@ use std::time::{Duration, Instant};
 use support::Oxbox;
 use support::terminal::Terminal;
 
-fn of(lines: &str) -> Oxbox {
-    let oxbox = Oxbox::new();
-    oxbox.busybox();
-    oxbox.dockerfile(&format!("FROM localhost/busybox\n{lines}"));
-    oxbox
-}
-
 fn build<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [&["build", "--no-cache", "--progress", "plain"], arguments, &["context"]].concat()
 }
 
 #[test]
 fn what_run_is_given_it_finds() {
-    let oxbox = of("RUN cat /proc/self/status | grep CapEff; ulimit -n; hostname; grep there /etc/hosts; \
-        cat /etc/resolv.conf; df -k /dev/shm | tail -n 1; cat /in/file; touch /in/x; test -c /dev/mine; df /memory | tail -n 1\n");
+    let oxbox = Oxbox::of_lines(
+        "RUN cat /proc/self/status | grep CapEff; ulimit -n; hostname; grep there /etc/hosts; \
+        cat /etc/resolv.conf; df -k /dev/shm | tail -n 1; cat /in/file; touch /in/x; test -c /dev/mine; df /memory | tail -n 1\n",
+    );
     fs::create_dir(oxbox.path("shared")).unwrap();
     fs::write(oxbox.path("shared/file"), "from the host\n").unwrap();
     let volume = format!("{}:/in:ro", oxbox.path("shared").display());
@@ -63,8 +58,10 @@ fn what_run_is_given_it_finds() {
 
 #[test]
 fn what_a_run_does_to_a_volume_with_an_overlay_is_seen_by_it_alone() {
-    let oxbox = of("RUN echo changed > /in/file && rm /in/gone && touch /in/new && cat /in/file && ls /in\n\
-        RUN cat /in/file && ls /in\n");
+    let oxbox = Oxbox::of_lines(
+        "RUN echo changed > /in/file && rm /in/gone && touch /in/new && cat /in/file && ls /in\n\
+        RUN cat /in/file && ls /in\n",
+    );
     let shared = oxbox.path("shared");
     fs::create_dir(&shared).unwrap();
     fs::write(shared.join("file"), "from the host\n").unwrap();
@@ -86,7 +83,7 @@ fn what_a_run_does_to_a_volume_with_an_overlay_is_seen_by_it_alone() {
 
 #[test]
 fn what_does_not_decide_about_the_result_does_not_decide_about_the_cache() {
-    let oxbox = of("RUN echo made > /made\n");
+    let oxbox = Oxbox::of_lines("RUN echo made > /made\n");
     let again = |arguments: &[&str]| {
         let ran = oxbox.run([&["build", "--progress", "plain"], arguments, &["context"]].concat());
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -108,7 +105,7 @@ fn what_does_not_decide_about_the_result_does_not_decide_about_the_cache() {
 
 #[test]
 fn options_that_make_no_sense_are_said_before_anything_is_made() {
-    let oxbox = of("RUN true\n");
+    let oxbox = Oxbox::of_lines("RUN true\n");
     for (option, says) in [
         ("--cap-add=WHAT", "there is no capability \"WHAT\""),
         ("--ulimit=files=1", "there is no limit of \"files\""),
@@ -134,7 +131,7 @@ fn options_that_make_no_sense_are_said_before_anything_is_made() {
 
 #[test]
 fn an_insecure_run_is_more_than_a_sandbox_once_it_is_allowed() {
-    let oxbox = of(
+    let oxbox = Oxbox::of_lines(
         "RUN --security=insecure mkdir /mnt && mount -t tmpfs none /mnt && mkdir /mnt/x && echo mounted\n",
     );
     let ran = oxbox.run(build(&["--allow=security.insecure"]));
@@ -144,7 +141,7 @@ fn an_insecure_run_is_more_than_a_sandbox_once_it_is_allowed() {
 
 #[test]
 fn the_hosts_network_is_allowed_beside_another() {
-    let oxbox = of("RUN --network=host ls /sys/class/net\n");
+    let oxbox = Oxbox::of_lines("RUN --network=host ls /sys/class/net\n");
     oxbox.run(build(&["--network=none"])).fails(2, &["--network"]);
     let ran = oxbox.run(build(&["--network=none", "--allow=network.host"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -152,7 +149,7 @@ fn the_hosts_network_is_allowed_beside_another() {
 
 #[test]
 fn a_program_that_does_not_listen_ends_with_the_build() {
-    let oxbox = of("RUN trap '' TERM INT; echo ready; while :; do sleep 100; done\n");
+    let oxbox = Oxbox::of_lines("RUN trap '' TERM INT; echo ready; while :; do sleep 100; done\n");
     for _ in 0..2 {
         let mut command = oxbox.command(build(&[]));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -177,7 +174,7 @@ fn a_program_that_does_not_listen_ends_with_the_build() {
 
 /// A build that fails in a place of its own.
 fn failing(shell: &str) -> Oxbox {
-    of(&format!(
+    Oxbox::of_lines(&format!(
         "ENV WHO=nobody-else\nWORKDIR /place\n{shell}RUN echo written > /place/file && echo last words && exit 7\n"
     ))
 }

@@ -6,9 +6,9 @@ use std::process::{Child, Stdio};
 
 use rustix::process::Signal;
 
+use super::build;
 use super::support::terminal::Terminal;
 use super::support::{Oxbox, server};
-use super::{build, of};
 
 /// A program that says when it is there, and holds a pipe of the test's open for as long as it lives.
 const HOLDS: &str =
@@ -67,7 +67,7 @@ fn is_empty(folder: &str, oxbox: &Oxbox) -> bool {
 
 #[test]
 fn a_programs_code_is_the_errors() {
-    let oxbox = of("RUN echo out; echo err >&2; exit 7\n");
+    let oxbox = Oxbox::of_lines("RUN echo out; echo err >&2; exit 7\n");
     let ran = oxbox.run(build(&[]));
     ran.fails(1, &["exited with code 7", " out\n", " err\n"]);
     assert!(is_empty("snapshots/active", &oxbox) && is_empty("groups", &oxbox));
@@ -76,8 +76,9 @@ fn a_programs_code_is_the_errors() {
 #[test]
 fn a_signal_is_told_as_one() {
     // It is process 1, which nobody inside can kill; the kernel can.
-    let oxbox =
-        of("RUN [\"/bin/busybox\", \"dd\", \"if=/dev/zero\", \"of=/dev/null\", \"bs=200M\", \"count=1\"]\n");
+    let oxbox = Oxbox::of_lines(
+        "RUN [\"/bin/busybox\", \"dd\", \"if=/dev/zero\", \"of=/dev/null\", \"bs=200M\", \"count=1\"]\n",
+    );
     let ran = oxbox.run(build(&["--memory=20m", "--memory-swap=20m"]));
     if ran.stderr.contains("cannot be enforced here") {
         return eprintln!("SKIPPED: control groups cannot be written here");
@@ -90,7 +91,7 @@ fn a_signal_is_told_as_one() {
 
 #[test]
 fn processes_are_counted() {
-    let oxbox = of("RUN for n in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; echo started\n");
+    let oxbox = Oxbox::of_lines("RUN for n in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; echo started\n");
     let ran = oxbox.run(build(&["--pids-limit=5"]));
     if ran.stderr.contains("cannot be enforced here") {
         return eprintln!("SKIPPED: control groups cannot be written here");
@@ -102,7 +103,7 @@ fn processes_are_counted() {
 
 #[test]
 fn an_interrupt_ends_all_of_it() {
-    let oxbox = of(HOLDS);
+    let oxbox = Oxbox::of_lines(HOLDS);
     let (mut child, pipe) = begun(&oxbox, &[]);
     server::send(&child, Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
@@ -113,7 +114,7 @@ fn an_interrupt_ends_all_of_it() {
 
 #[test]
 fn the_first_step_that_fails_ends_the_others() {
-    let oxbox = of("");
+    let oxbox = Oxbox::of_lines("");
     oxbox.dockerfile(&format!(
         "FROM localhost/busybox AS one\n{HOLDS}FROM localhost/busybox AS two\nRUN until test -e /in/go; do :; done; exit 3\n\
          FROM scratch\nCOPY --from=one / /\nCOPY --from=two / /\n"
@@ -127,7 +128,7 @@ fn the_first_step_that_fails_ends_the_others() {
 
 #[test]
 fn a_builder_that_is_killed_leaves_nothing_running_and_nothing_mounted() {
-    let oxbox = of(HOLDS);
+    let oxbox = Oxbox::of_lines(HOLDS);
     let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap();
     let (mut child, pipe) = begun(&oxbox, &[]);
     server::send(&child, Signal::KILL);
@@ -144,7 +145,7 @@ fn a_builder_that_is_killed_leaves_nothing_running_and_nothing_mounted() {
 
 #[test]
 fn a_shell_where_a_run_failed_is_the_runtimes_too() {
-    let oxbox = of("WORKDIR /place\nRUN echo written > /place/file && exit 7\n");
+    let oxbox = Oxbox::of_lines("WORKDIR /place\nRUN echo written > /place/file && exit 7\n");
     let command = oxbox.command(["build", "--runtime", "runc", "--on-error=shell", "context"]);
     let mut terminal = Terminal::start(&command, 100, 40);
     terminal.until("the build fails when it ends");

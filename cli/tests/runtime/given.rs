@@ -5,13 +5,16 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::Stdio;
 
-use super::{build, of};
+use super::build;
+use super::support::Oxbox;
 
 #[test]
 fn what_run_is_given_it_finds() {
-    let oxbox = of("RUN cat /proc/self/status | grep CapEff; ulimit -n; hostname; grep there /etc/hosts; \
+    let oxbox = Oxbox::of_lines(
+        "RUN cat /proc/self/status | grep CapEff; ulimit -n; hostname; grep there /etc/hosts; \
         cat /etc/resolv.conf; df -k /dev/shm | tail -n 1; cat /in/file; touch /in/x; test -c /dev/mine; \
-        head -c 4 /dev/mine | od -An -tx1; df /memory | tail -n 1; stat -c %a:%t:%T /elsewhere; ls /over && echo > /over/new\n");
+        head -c 4 /dev/mine | od -An -tx1; df /memory | tail -n 1; stat -c %a:%t:%T /elsewhere; ls /over && echo > /over/new\n",
+    );
     fs::create_dir_all(oxbox.path("shared")).unwrap();
     fs::write(oxbox.path("shared/file"), "from the host\n").unwrap();
     let shared = oxbox.path("shared").display().to_string();
@@ -54,7 +57,7 @@ fn what_run_is_given_it_finds() {
 
 #[test]
 fn nothing_of_the_machine_can_be_opened_through_a_node() {
-    let oxbox = of(
+    let oxbox = Oxbox::of_lines(
         "RUN mknod /zero c 1 5 && mknod /dev/kmsg-too c 1 11 && ! head -c 1 /zero && ! head -c 1 /dev/kmsg-too && rm /zero\n",
     );
     let ran = oxbox.run(build(&[]));
@@ -63,7 +66,7 @@ fn nothing_of_the_machine_can_be_opened_through_a_node() {
 
 #[test]
 fn calls_are_refused_as_by_our_own_sandbox() {
-    let oxbox = of(
+    let oxbox = Oxbox::of_lines(
         "RUN ! unshare -m true && ! mount -t tmpfs none /bin && grep -q 'Seccomp:.*2' /proc/self/status && \
         grep -q 'NoNewPrivs:.*0' /proc/self/status\n",
     );
@@ -85,8 +88,10 @@ fn calls_are_refused_as_by_our_own_sandbox() {
 
 #[test]
 fn an_insecure_run_is_more_than_a_sandbox_once_it_is_allowed() {
-    let oxbox = of("RUN --security=insecure mkdir /mnt && mount -t tmpfs none /mnt && mkdir /mnt/x && \
-        mknod /mnt/zero c 1 5 && head -c 1 /mnt/zero | od -An -tx1 && echo mounted\n");
+    let oxbox = Oxbox::of_lines(
+        "RUN --security=insecure mkdir /mnt && mount -t tmpfs none /mnt && mkdir /mnt/x && \
+        mknod /mnt/zero c 1 5 && head -c 1 /mnt/zero | od -An -tx1 && echo mounted\n",
+    );
     let ran = oxbox.run(build(&["--allow=security.insecure"]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains(" mounted"), "{}", ran.stderr);
@@ -94,7 +99,7 @@ fn an_insecure_run_is_more_than_a_sandbox_once_it_is_allowed() {
 
 #[test]
 fn a_private_network_has_a_way_out_and_none_has_none() {
-    let oxbox = of("RUN ip route; ip link | grep -c LOOPBACK,UP\n");
+    let oxbox = Oxbox::of_lines("RUN ip route; ip link | grep -c LOOPBACK,UP\n");
     let ran = oxbox.run(build(&["--network=private"]));
     assert!(ran.stderr.contains("default via 10.0.2.2"), "{}", ran.stderr);
     let ran = oxbox.run(build(&["--network=none"]));
@@ -104,7 +109,7 @@ fn a_private_network_has_a_way_out_and_none_has_none() {
 
 #[test]
 fn which_runtime_it_was_does_not_decide_about_the_cache() {
-    let oxbox = of("RUN echo made > /made\n");
+    let oxbox = Oxbox::of_lines("RUN echo made > /made\n");
     let image = oxbox.ok(["build", "context"]);
     let ran = oxbox.run(["build", "--progress", "plain", "--runtime", "runc", "context"]);
     assert_eq!((ran.code, &ran.stdout), (Some(0), &image), "{}", ran.stderr);
@@ -116,7 +121,7 @@ fn which_runtime_it_was_does_not_decide_about_the_cache() {
 
 #[test]
 fn an_image_that_says_nothing_of_path_has_its_programs_found() {
-    let oxbox = of("");
+    let oxbox = Oxbox::of_lines("");
     oxbox.dockerfile("FROM localhost/busybox\nENV PATH=\nRUN [\"/bin/touch\", \"/made\"]\n");
     let ran = oxbox.run(build(&[]));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
@@ -137,8 +142,10 @@ const SECRET: &str = "nobody-shall-read-this-word";
 
 #[test]
 fn a_secret_is_neither_on_a_command_line_nor_left_anywhere() {
-    let oxbox = of("RUN --mount=type=secret,id=word,env=WORD --mount=type=secret,id=word,target=/word \
-        test $WORD = $(cat /word) && echo ready && until test -e /in/go; do :; done\n");
+    let oxbox = Oxbox::of_lines(
+        "RUN --mount=type=secret,id=word,env=WORD --mount=type=secret,id=word,target=/word \
+        test $WORD = $(cat /word) && echo ready && until test -e /in/go; do :; done\n",
+    );
     fs::create_dir_all(oxbox.path("shared")).unwrap();
     let volume = format!("{}:/in", oxbox.path("shared").display());
     let mut command = oxbox.command(build(&["--secret=id=word,env=SECRET", "--volume", &volume]));

@@ -13,16 +13,6 @@ mod refused;
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::Oxbox;
-
-/// A place with a Dockerfile on busybox.
-fn of(lines: &str) -> Oxbox {
-    let oxbox = Oxbox::new();
-    oxbox.busybox();
-    oxbox.dockerfile(&format!("FROM localhost/busybox\n{lines}"));
-    oxbox
-}
-
 /// The arguments of a build by runc whose RUNs are all made.
 fn build<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [&["build", "--no-cache", "--progress", "plain", "--runtime", "runc"], arguments, &["context"]].concat()

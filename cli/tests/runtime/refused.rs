@@ -3,13 +3,13 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
+use super::build;
 use super::support::Oxbox;
 use super::support::terminal::Terminal;
-use super::{build, of};
 
 #[test]
 fn a_runtime_that_is_not_there_is_said_before_anything_is_made() {
-    let oxbox = of("COPY motd /\nRUN true\n");
+    let oxbox = Oxbox::of_lines("COPY motd /\nRUN true\n");
     for name in ["no-such-runtime", "/nowhere/runc", "./context/Dockerfile"] {
         let ran = oxbox.run(["build", "--runtime", name, "context"]);
         ran.fails(1, &["there is no runtime", name, "hint: "]);
@@ -19,7 +19,7 @@ fn a_runtime_that_is_not_there_is_said_before_anything_is_made() {
 
 #[test]
 fn isolation_that_leaves_nothing_to_a_runtime_is_said_before_anything_is_made() {
-    let oxbox = of("COPY motd /\nRUN true\n");
+    let oxbox = Oxbox::of_lines("COPY motd /\nRUN true\n");
     for rung in ["single-id", "chroot", "none"] {
         let ran = oxbox.run(["build", "--runtime", "runc", "--isolation", rung, "context"]);
         ran.fails(
@@ -32,7 +32,7 @@ fn isolation_that_leaves_nothing_to_a_runtime_is_said_before_anything_is_made() 
 
 #[test]
 fn root_in_a_user_namespace_of_all_ids_is_no_user_to_a_runtime() {
-    let oxbox = of("RUN true\n");
+    let oxbox = Oxbox::of_lines("RUN true\n");
     let ran = oxbox.run(["build", "--runtime", "runc", "--isolation", "rootless", "context"]);
     // Root whose ids are not the machine's all is one.
     if ran.code != Some(0) {
@@ -42,7 +42,7 @@ fn root_in_a_user_namespace_of_all_ids_is_no_user_to_a_runtime() {
 
 #[test]
 fn a_runtime_that_does_not_start_a_program_has_its_words_in_the_error() {
-    let oxbox = of("RUN true\n");
+    let oxbox = Oxbox::of_lines("RUN true\n");
     let script = oxbox.path("runtime");
     for (text, words) in [
         (
@@ -64,7 +64,7 @@ fn a_runtime_that_does_not_start_a_program_has_its_words_in_the_error() {
 
 #[test]
 fn what_a_runtime_says_is_cut() {
-    let oxbox = of("RUN true\n");
+    let oxbox = Oxbox::of_lines("RUN true\n");
     let script = oxbox.path("runtime");
     let text = "#!/bin/sh\nhead -c 1000000 /dev/zero | tr '\\0' x >&2\nfor n in 1 2 3 4 5 6 7 8 9; do echo line-$n >&2; done\nexit 1\n";
     fs::write(&script, text).unwrap();
@@ -76,7 +76,7 @@ fn what_a_runtime_says_is_cut() {
 
 #[test]
 fn a_program_that_is_not_there_is_told_as_without_a_runtime() {
-    let oxbox = of("RUN [\"/bin/nothing\"]\n");
+    let oxbox = Oxbox::of_lines("RUN [\"/bin/nothing\"]\n");
     let ran = oxbox.run(build(&[]));
     ran.fails(1, &["cannot run /bin/nothing: no such file in the image", "hint: "]);
     oxbox.dockerfile("FROM localhost/busybox\nRUN [\"nothing\"]\n");
@@ -100,7 +100,7 @@ fn a_shell_that_is_not_there_is_told_as_without_a_runtime() {
 
 #[test]
 fn a_limit_that_is_beyond_our_own_is_told_as_without_a_runtime() {
-    let oxbox = of("RUN true\n");
+    let oxbox = Oxbox::of_lines("RUN true\n");
     let ran = oxbox.limited(64, build(&["--ulimit=nofile=2000000000"])).output().unwrap();
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(ran.status.success() || said.contains("--ulimit nofile=2000000000"), "{said}");
@@ -108,7 +108,7 @@ fn a_limit_that_is_beyond_our_own_is_told_as_without_a_runtime() {
 
 #[test]
 fn info_tells_which_runtimes_there_are() {
-    let oxbox = of("");
+    let oxbox = Oxbox::of_lines("");
     let told = oxbox.json(["info", "--json"]);
     let names = told["machine"]["runtimes"].as_array().unwrap();
     assert!(names.iter().any(|path| path.as_str().unwrap().ends_with("/runc")), "{names:?}");

@@ -49,6 +49,14 @@ pub(crate) struct Ran {
 }
 
 impl Oxbox {
+    /// A place with a Dockerfile on busybox.
+    pub(crate) fn of_lines(lines: &str) -> Self {
+        let oxbox = Self::new();
+        oxbox.busybox();
+        oxbox.dockerfile(&format!("FROM localhost/busybox\n{lines}"));
+        oxbox
+    }
+
     pub(crate) fn new() -> Self {
         Self { folder: TempDir::new().unwrap() }
     }
